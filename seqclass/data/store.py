@@ -1,0 +1,378 @@
+"""The store: one HDF5 file that holds a data set as a tape of tokens, views on it, and packed labels.
+
+Layout, version 1 (also in docs/store.md):
+
+    attributes          format "seqclass-store", version, alphabet, provenance (JSON)
+    /tokens             (residues,) uint8, all contigs one after the other
+    /contigs            name, start (on the tape), length
+    /views              start (0-based, on the contig, may lie outside it), contig, length, strand (+1 or -1)
+    /split              (samples,) uint8, an index into SPLITS
+    /targets            name, group
+    /labels             (samples, ceil(targets / 8)) uint8, bit-packed, most significant bit first
+
+A sample is a view. Where a view reaches over its contig's ends it reads unknown residues, never the neighbour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from seqclass.alphabets import Alphabet, Tokens, get_alphabet, reverse_complement
+from seqclass.atomic import atomic_file
+from seqclass.errors import SeqclassError, StoreError, find_name
+
+FORMAT, VERSION = "seqclass-store", 1
+SPLITS = ("train", "valid", "test")
+
+_TOKEN_CHUNK = 1 << 20
+_LABEL_CHUNK_BYTES = 1 << 18
+_TEXT = h5py.string_dtype()
+
+Packed = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+
+class Target(NamedTuple):
+    """What a model predicts: its name, and the group in which its metrics are averaged ("" for none)."""
+
+    name: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Samples as intervals: four arrays of one length.
+
+    Args:
+        contig: Index into the store's contigs.
+        start: First residue, 0-based on the contig; negative before its beginning.
+        length: In residues.
+        strand: +1, or -1 for the reverse complement.
+    """
+
+    contig: NDArray[np.int32]
+    start: NDArray[np.int64]
+    length: NDArray[np.int32]
+    strand: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __getitem__(self, samples: Any) -> Views:
+        return Views(self.contig[samples], self.start[samples], self.length[samples], self.strand[samples])
+
+
+def pack_labels(labels: NDArray[Any]) -> Packed:
+    """Packs `(samples, targets)` zeros and ones into `(samples, ceil(targets / 8))` bytes."""
+    return np.packbits(labels.astype(bool, copy=False), axis=1)
+
+
+def unpack_labels(packed: Packed, num_targets: int) -> NDArray[np.uint8]:
+    """`(samples, targets)` zeros and ones from their packed form."""
+    return np.unpackbits(packed, axis=1, count=num_targets)
+
+
+class StoreWriter:
+    """Fills a new store; obtained from `write_store`. Contigs and labels are appended in any portions."""
+
+    def __init__(self, file: h5py.File, alphabet: Alphabet) -> None:
+        self.alphabet = alphabet
+        self._file = file
+        self._tokens = file.create_dataset("tokens", (0,), "u1", maxshape=(None,), chunks=(_TOKEN_CHUNK,))
+        self._num_tokens = 0
+        self._names: list[Sequence[str]] = []
+        self._lengths: list[NDArray[np.int64]] = []
+        self._labels: h5py.Dataset | None = None
+        self._num_targets = 0
+        self._num_samples = 0
+
+    def add_contigs(self, names: Sequence[str], tokens: Tokens, lengths: NDArray[np.int64] | None = None) -> None:
+        """Appends contigs, all in one array; `lengths` says where it falls apart (default: it is one contig)."""
+        if lengths is None:
+            lengths = np.array([len(tokens)])
+        self._tokens.resize(self._num_tokens + len(tokens), axis=0)
+        self._tokens[self._num_tokens :] = tokens
+        self._num_tokens += len(tokens)
+        self._names.append(names)
+        self._lengths.append(np.asarray(lengths, dtype=np.int64))
+
+    def set_targets(self, targets: Sequence[Target]) -> None:
+        """Declares the columns of the label matrix; once, before `add_labels`."""
+        self._num_targets = len(targets)
+        group = self._file.create_group("targets")
+        group.create_dataset("name", data=[target.name for target in targets], dtype=_TEXT)
+        group.create_dataset("group", data=[target.group for target in targets], dtype=_TEXT)
+        width = (len(targets) + 7) // 8
+        rows = max(1, _LABEL_CHUNK_BYTES // width)
+        self._labels = self._file.create_dataset(
+            "labels", (0, width), "u1", maxshape=(None, width), chunks=(rows, width)
+        )
+
+    def add_labels(self, packed: Packed) -> None:
+        """Appends the packed labels of the next samples, `(samples, ceil(targets / 8))`."""
+        assert self._labels is not None, "set_targets comes first"
+        self._labels.resize(self._num_samples + len(packed), axis=0)
+        self._labels[self._num_samples :] = packed
+        self._num_samples += len(packed)
+
+    def set_samples(self, views: Views, split: NDArray[np.uint8]) -> None:
+        """Writes all views and the split of each, in the order of the labels."""
+        assert len(views) == len(split) == self._num_samples, "one view, one split and one row of labels a sample"
+        group = self._file.create_group("views")
+        for name in ("contig", "start", "length", "strand"):
+            self._compressed(group, name, getattr(views, name))
+        self._compressed(self._file, "split", split.astype(np.uint8))
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        """Writes what is known only at the end; `provenance` is anything JSON can hold."""
+        lengths = np.concatenate(self._lengths)
+        group = self._file.create_group("contigs")
+        names = np.array([name.encode() for part in self._names for name in part])
+        self._compressed(group, "name", names)
+        self._compressed(group, "length", lengths)
+        self._compressed(group, "start", np.cumsum(lengths) - lengths)
+        self._file.attrs["alphabet"] = self.alphabet.name
+        self._file.attrs["provenance"] = json.dumps(provenance)
+        self._file.attrs["version"] = VERSION
+        self._file.attrs["format"] = FORMAT
+
+    @staticmethod
+    def _compressed(group: h5py.Group, name: str, data: NDArray[Any]) -> None:
+        if len(data):
+            group.create_dataset(name, data=data, compression="gzip", compression_opts=1, shuffle=True)
+        else:
+            group.create_dataset(name, data=data)
+
+
+@contextmanager
+def write_store(path: str | Path, alphabet: Alphabet, *, force: bool = False) -> Iterator[StoreWriter]:
+    """Yields a writer; the store stands at `path` once the block ends, and not at all if it fails.
+
+    Raises:
+        OutputExistsError: Something stands at `path` and `force` is false.
+        StoreError: The file could not be written (a full disk, say).
+    """
+    with atomic_file(path, force=force) as partial:
+        try:
+            with h5py.File(partial, "w", libver=("v110", "v110")) as file:
+                yield StoreWriter(file, alphabet)
+        except SeqclassError:
+            raise
+        except (OSError, RuntimeError) as error:
+            raise StoreError(
+                f"the store could not be written ({error})",
+                remedy="Make room on the disk; what stood here before is untouched",
+                file=path,
+            ) from error
+
+
+class Store:
+    """A store opened for reading. Handles are opened where they are used, so it may be pickled and forked.
+
+    Args:
+        path: An HDF5 file written by `write_store`.
+
+    Raises:
+        StoreError: It is missing, truncated, not a store, or of a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with h5py.File(self.path, "r") as file:
+                self._read(file)
+        except FileNotFoundError:
+            raise StoreError(
+                "there is no such file", remedy="Make one with 'seqclass data import'", file=path
+            ) from None
+        except IsADirectoryError:
+            raise StoreError("this is a folder, where a store is expected", file=path) from None
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"this is not a store, or it is truncated or damaged ({error})",
+                remedy="Import it again with 'seqclass data import'",
+                file=path,
+            ) from None
+
+    def _read(self, file: h5py.File) -> None:
+        if file.attrs.get("format") != FORMAT:
+            raise StoreError(
+                "this HDF5 file is not a seqclass store",
+                remedy="Turn raw data into a store with 'seqclass data import'",
+                file=self.path,
+            )
+        self.version = int(file.attrs["version"])
+        if self.version > VERSION:
+            raise StoreError(
+                f"this store has format version {self.version}, newer than version {VERSION} that is understood here",
+                remedy="Install a newer seqclass, or import the data again",
+                file=self.path,
+            )
+        self.alphabet = get_alphabet(file.attrs["alphabet"])
+        self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
+        self.targets = [
+            Target(name, group)
+            for name, group in zip(file["targets/name"].asstr()[:], file["targets/group"].asstr()[:], strict=True)
+        ]
+        self.contig_start: Indices = file["contigs/start"][:]
+        self.contig_length: Indices = file["contigs/length"][:]
+        self.views = Views(*(file[f"views/{name}"][:] for name in ("contig", "start", "length", "strand")))
+        self.split: NDArray[np.uint8] = file["split"][:]
+        self.num_residues = int(file["tokens"].shape[0])
+        labels = file["labels"].shape
+        if self.contig_length.sum() != self.num_residues or labels[0] != len(self.views) != len(self.split):
+            raise StoreError("the parts of this store do not fit together", remedy="Import it again", file=self.path)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.targets)
+
+    @property
+    def window(self) -> int | None:
+        """The length that all samples share, in residues, or None where they differ."""
+        lengths = self.views.length
+        return int(lengths[0]) if len(lengths) and (lengths == lengths[0]).all() else None
+
+    @property
+    def contig_names(self) -> list[str]:
+        with self.open() as file:
+            return [name.decode() for name in file["contigs/name"][:]]
+
+    @contextmanager
+    def open(self) -> Iterator[h5py.File]:
+        """The HDF5 file, open for reading within the block."""
+        with h5py.File(self.path, "r") as file:
+            yield file
+
+    def samples(self, split: str) -> Indices:
+        """Indices of the samples of "train", "valid" or "test", in the store's order.
+
+        Raises:
+            UnknownNameError: There is no such split.
+        """
+        return np.flatnonzero(self.split == SPLITS.index(find_name("split", split, SPLITS)))
+
+    def labels(self, samples: Indices) -> NDArray[np.uint8]:
+        """`(samples, targets)` zeros and ones."""
+        return unpack_labels(self.packed_labels(samples), self.num_targets)
+
+    def packed_labels(self, samples: Indices) -> Packed:
+        """The packed labels of any samples, in the order given."""
+        out = np.empty((len(samples), (self.num_targets + 7) // 8), dtype=np.uint8)
+        with self.open() as file:
+            labels = file["labels"]
+            step = labels.chunks[0]
+            order = np.argsort(samples, kind="stable")
+            ordered = samples[order]
+            for begin in range(0, len(self), step):
+                low, high = np.searchsorted(ordered, (begin, begin + step))
+                if low < high:
+                    out[order[low:high]] = labels[begin : begin + step][ordered[low:high] - begin]
+        return out
+
+    def positives(self, split: str) -> Indices:
+        """How many samples of a split carry each target, `(targets,)`."""
+        samples = self.samples(split)
+        count = np.zeros(self.num_targets, dtype=np.int64)
+        for begin in range(0, len(samples), 1 << 16):
+            count += self.labels(samples[begin : begin + (1 << 16)]).sum(axis=0, dtype=np.int64)
+        return count
+
+    def tokens(self, sample: int) -> Tokens:
+        """The tokens of one sample, `(length,)`."""
+        with self.open() as file:
+            return Tape.cover(self, np.array([sample]), file).window(sample)
+
+    def checksum(self) -> str:
+        """SHA-256 of the data (tokens, views, split, labels), independent of how HDF5 laid it out."""
+        digest = hashlib.sha256(self.alphabet.name.encode())
+        digest.update(json.dumps(self.targets).encode())
+        with self.open() as file:
+            for name in ("tokens", "labels"):
+                dataset = file[name]
+                for chunk in dataset.iter_chunks():
+                    digest.update(np.ascontiguousarray(dataset[chunk]).tobytes())
+        for part in (self.contig_length, self.views.contig, self.views.start, self.views.length, self.views.strand):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(self.split.tobytes())
+        return digest.hexdigest()
+
+
+class Tape:
+    """A stretch of a store's tokens in memory, and the windows that views cut from it.
+
+    Args:
+        store: The store it comes from.
+        begin: The tape position of `tokens[0]`.
+        tokens: `(residues,)` tokens.
+    """
+
+    def __init__(self, store: Store, begin: int, tokens: Tokens) -> None:
+        self.store = store
+        self.begin = begin
+        self.tokens = tokens
+
+    @classmethod
+    def cover(cls, store: Store, samples: Indices, file: h5py.File) -> Tape:
+        """The shortest stretch that holds all views of `samples`, read in one piece."""
+        begin, end = extent(store, samples)
+        low, high = int(begin.min()), int(end.max())
+        return cls(store, low, file["tokens"][low:high])
+
+    def window(self, sample: int) -> Tokens:
+        """The tokens of one sample, `(length,)`."""
+        view = self.store.views[[sample]]
+        return self.windows(np.array([sample]), int(view.length[0]))[0]
+
+    def windows(self, samples: Indices, length: int, flip: NDArray[np.bool_] | None = None) -> Tokens:
+        """Tokens of samples that share a length, `(samples, length)`, in a fresh array.
+
+        Args:
+            samples: Indices of samples whose views this stretch covers.
+            length: Their common length, in residues.
+            flip: `(samples,)`; where true, the strand opposite to the view's is read.
+        """
+        store, views = self.store, self.store.views
+        contig = views.contig[samples]
+        local = views.start[samples]
+        start = store.contig_start[contig] + local - self.begin
+        inside = (local >= 0) & (local + length <= store.contig_length[contig])
+        if len(self.tokens) >= length:
+            every = np.lib.stride_tricks.sliding_window_view(self.tokens, length)
+            out = every[np.where(inside, start, 0)]
+        else:
+            out = np.empty((len(samples), length), dtype=np.uint8)
+        for row in np.flatnonzero(~inside):
+            out[row] = store.alphabet.unknown_token
+            first = max(0, -int(local[row]))
+            last = min(length, int(store.contig_length[contig[row]] - local[row]))
+            if first < last:
+                out[row, first:last] = self.tokens[start[row] + first : start[row] + last]
+        reverse = views.strand[samples] < 0
+        if flip is not None:
+            reverse = reverse ^ flip
+        if reverse.any():
+            out[reverse] = reverse_complement(out[reverse])
+        return out
+
+
+def extent(store: Store, samples: Indices) -> tuple[Indices, Indices]:
+    """Where on the tape the views of samples begin and end, clipped to their contigs; two `(samples,)` arrays."""
+    views = store.views[samples]
+    origin, limit = store.contig_start[views.contig], store.contig_length[views.contig]
+    begin = origin + np.clip(views.start, 0, limit)
+    end = origin + np.clip(views.start + views.length, 0, limit)
+    return begin, end
