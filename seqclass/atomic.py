@@ -102,9 +102,8 @@ def _umask() -> int:
 def _exchange(new: Path, old: Path) -> None:
     """Swaps two names in one step where the system can (Linux); elsewhere in two renames."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is not None:
-        if renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
-            return
+    if renameat2 and renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
+        return
     aside = new.with_suffix(".replaced")
     os.rename(old, aside)
     os.rename(new, old)

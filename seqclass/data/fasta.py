@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from seqclass.errors import SequenceError
 
@@ -25,7 +25,7 @@ class FastaRecord(NamedTuple):
 
 
 @contextmanager
-def open_maybe_gzip(path: str | Path) -> Iterator[IO[bytes]]:
+def open_maybe_gzip(path: str | Path) -> Iterator[BinaryIO]:
     """Opens a file for reading bytes, through gzip where its first bytes say so, whatever its name.
 
     Raises:
@@ -36,7 +36,7 @@ def open_maybe_gzip(path: str | Path) -> Iterator[IO[bytes]]:
         with open(path, "rb") as probe:
             is_gzip = probe.read(2) == _GZIP_MAGIC
         with gzip.open(path, "rb") if is_gzip else open(path, "rb") as stream:
-            yield stream
+            yield cast(BinaryIO, stream)
     except FileNotFoundError:
         raise SequenceError("there is no such file", file=path) from None
     except IsADirectoryError:

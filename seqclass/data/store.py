@@ -352,7 +352,7 @@ class Tape:
         inside = (local >= 0) & (local + length <= store.contig_length[contig])
         if len(self.tokens) >= length:
             every = np.lib.stride_tricks.sliding_window_view(self.tokens, length)
-            out = every[np.where(inside, start, 0)]
+            out: Tokens = every[np.where(inside, start, 0)]
         else:
             out = np.empty((len(samples), length), dtype=np.uint8)
         for row in np.flatnonzero(~inside):
