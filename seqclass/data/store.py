@@ -335,7 +335,8 @@ class Tape:
     def window(self, sample: int) -> Tokens:
         """The tokens of one sample, `(length,)`."""
         view = self.store.views[[sample]]
-        return self.windows(np.array([sample]), int(view.length[0]))[0]
+        row: Tokens = self.windows(np.array([sample]), int(view.length[0]))[0]
+        return row
 
     def windows(self, samples: Indices, length: int, flip: NDArray[np.bool_] | None = None) -> Tokens:
         """Tokens of samples that share a length, `(samples, length)`, in a fresh array.

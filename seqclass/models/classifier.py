@@ -1,0 +1,93 @@
+"""The assembly that most models are: embedding, stem, encoder, head, with a skip connection around the encoder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from seqclass.blocks import Block, DenseHead, TransformerXLEncoder, WideResNetStem, register_block
+from seqclass.blocks.embedding import LearnedEmbedding, OneHotEmbedding
+from seqclass.errors import AssemblyError
+
+
+@register_block
+class SequenceClassifier(Block):
+    """Tokens `(batch, length)`, or soft letters `(batch, length, letters)`, to raw logits `(batch, num_targets)`.
+
+        embedding -> stem -+-> encoder -+-> head
+                           +----skip----+
+
+    Args:
+        embedding: From tokens to vectors.
+        stem: The convolutional part, which may shorten the sequence.
+        encoder: Looks far; None for none.
+        head: From positions to logits.
+        skip: How the stem's output joins the encoder's before the head: side by side, added, or not at all.
+        alphabet: "dna" or "protein".
+        length: The one length it takes, in residues; None for any. Required if the head flattens positions.
+
+    Raises:
+        AssemblyError: Two neighbours do not fit; both are named.
+    """
+
+    input_kind: Literal["tokens"] = "tokens"
+
+    def __init__(
+        self,
+        embedding: OneHotEmbedding | LearnedEmbedding,
+        stem: WideResNetStem,
+        encoder: TransformerXLEncoder | None,
+        head: DenseHead,
+        skip: Literal["concatenate", "add"] | None = "concatenate",
+        alphabet: str = "dna",
+        length: int | None = None,
+    ) -> None:
+        super().__init__()
+        _fit("embedding gives", embedding.out_channels, "stem expects", stem.in_channels)
+        joined = stem.out_channels
+        if encoder is not None:
+            _fit("stem leaves", stem.out_channels, "encoder expects", encoder.in_channels)
+            joined = encoder.out_channels
+            if skip == "concatenate":
+                joined += stem.out_channels
+            elif skip == "add":
+                _fit("stem leaves", stem.out_channels, "encoder leaves", encoder.out_channels)
+        _fit("stem and encoder leave", joined, "head expects", head.in_channels)
+        positions = head.pool.length
+        if positions is not None and length is None:
+            raise AssemblyError("the head flattens positions, and no length is given", remedy="Give the model's length")
+        if positions is not None and length is not None and stem.out_length(length) != positions:
+            raise AssemblyError(
+                f"the stem leaves {stem.out_length(length)} positions of {length} residues, "
+                f"and the head flattens {positions}",
+                remedy=f"Flatten {stem.out_length(length)} positions",
+            )
+        self.embedding = embedding
+        self.stem = stem
+        self.encoder = encoder
+        self.head = head
+        self.skip = skip
+        self.alphabet = alphabet
+        self.length = length
+        self.num_targets = head.num_targets
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.length is not None and x.shape[1] != self.length:
+            raise AssemblyError(f"a sequence of {x.shape[1]} residues, where the model takes {self.length}")
+        x, _ = self.embedding(x, mask)
+        x, mask = self.stem(x, mask)
+        if self.encoder is not None:
+            encoded, mask = self.encoder(x, mask)
+            if self.skip == "concatenate":
+                x = torch.cat([x, encoded], dim=-1)
+            else:
+                x = x + encoded if self.skip == "add" else encoded
+        logits: Tensor = self.head(x, mask)
+        return logits
+
+
+def _fit(left: str, have: int, right: str, need: int) -> None:
+    if have != need:
+        raise AssemblyError(f"{left} {have} channels, {right} {need}", remedy="Give both the same number of channels")

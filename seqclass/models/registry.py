@@ -1,0 +1,61 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from seqclass.blocks import Block
+from seqclass.errors import AssemblyError, find_name
+
+_MODELS: dict[str, Callable[..., Block]] = {}
+
+Factory = TypeVar("Factory", bound=Callable[..., Block])
+
+
+def register_model(factory: Factory) -> Factory:
+    """Decorator: makes a function that builds a model known under its own name.
+
+    The function takes at least `num_targets` and `alphabet`; its other arguments are the model's options.
+
+    Raises:
+        AssemblyError: Another model has that name.
+    """
+    if _MODELS.setdefault(factory.__name__, factory) is not factory:
+        raise AssemblyError(f"there is another model named {factory.__name__}", remedy="Choose another function name")
+    return factory
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the registered models that match a shell pattern, sorted."""
+    return sorted(name for name in _MODELS if fnmatchcase(name, pattern))
+
+
+def get_model(name: str) -> Callable[..., Block]:
+    """The function that builds the model of that name.
+
+    Raises:
+        UnknownNameError: There is none; the nearest names are suggested.
+    """
+    return _MODELS[find_name("model", name, _MODELS)]
+
+
+def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **options: Any) -> Block:
+    """Builds a registered model.
+
+    Args:
+        name: As in `list_models()`.
+        num_targets: Number of logits.
+        alphabet: "dna" or "protein".
+        **options: The model's own arguments.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        AssemblyError: It has no such option, or its parts do not fit.
+    """
+    factory = get_model(name)
+    try:
+        return factory(num_targets=num_targets, alphabet=alphabet, **options)
+    except TypeError as error:
+        raise AssemblyError(f"model {name} cannot be built so ({error})") from error
