@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from seqclass.alphabets import Alphabet, Tokens, get_alphabet, reverse_complement
 from seqclass.atomic import atomic_file
 from seqclass.errors import SeqclassError, StoreError, find_name
+from seqclass.targets import Target
 
 FORMAT, VERSION = "seqclass-store", 1
 SPLITS = ("train", "valid", "test")
@@ -40,13 +41,6 @@ _TEXT = h5py.string_dtype()
 
 Packed = NDArray[np.uint8]
 Indices = NDArray[np.int64]
-
-
-class Target(NamedTuple):
-    """What a model predicts: its name, and the group in which its metrics are averaged ("" for none)."""
-
-    name: str
-    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -265,6 +259,13 @@ class Store:
         """
         return np.flatnonzero(self.split == SPLITS.index(find_name("split", split, SPLITS)))
 
+    def distinct(self, samples: Indices) -> Indices:
+        """`samples` without those that are the same locus as an earlier one, read from the other strand."""
+        views = self.views[samples]
+        loci = np.stack([views.contig, views.start, views.length], axis=1)
+        _, first = np.unique(loci, axis=0, return_index=True)
+        return samples[np.sort(first)]
+
     def labels(self, samples: Indices) -> NDArray[np.uint8]:
         """`(samples, targets)` zeros and ones."""
         return unpack_labels(self.packed_labels(samples), self.num_targets)
@@ -293,8 +294,9 @@ class Store:
 
     def tokens(self, sample: int) -> Tokens:
         """The tokens of one sample, `(length,)`."""
-        with self.open() as file:
-            return Tape.cover(self, np.array([sample]), file).window(sample)
+        samples = np.array([sample])
+        row: Tokens = Tape.cover(self, [samples]).windows(samples)[0]
+        return row
 
     def checksum(self) -> str:
         """SHA-256 of the data (tokens, views, split, labels), independent of how HDF5 laid it out."""
@@ -312,45 +314,49 @@ class Store:
 
 
 class Tape:
-    """A stretch of a store's tokens in memory, and the windows that views cut from it.
+    """Stretches of a store's tokens in memory, and the windows that views cut from them.
 
     Args:
-        store: The store it comes from.
-        begin: The tape position of `tokens[0]`.
-        tokens: `(residues,)` tokens.
+        store: The store they come from.
+        begins: Where on the store's tape each stretch begins, ascending.
+        tokens: The tokens of each stretch.
     """
 
-    def __init__(self, store: Store, begin: int, tokens: Tokens) -> None:
+    def __init__(self, store: Store, begins: Sequence[int], tokens: Sequence[Tokens]) -> None:
         self.store = store
-        self.begin = begin
-        self.tokens = tokens
+        self.tokens = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)
+        self._begins = np.asarray(begins, dtype=np.int64)
+        lengths = np.array([len(stretch) for stretch in tokens])
+        self._shifts = np.cumsum(lengths) - lengths - self._begins
 
     @classmethod
-    def cover(cls, store: Store, samples: Indices, file: h5py.File) -> Tape:
-        """The shortest stretch that holds all views of `samples`, read in one piece."""
-        begin, end = extent(store, samples)
-        low, high = int(begin.min()), int(end.max())
-        return cls(store, low, file["tokens"][low:high])
+    def cover(cls, store: Store, blocks: Sequence[Indices]) -> Tape:
+        """For each block of samples the shortest stretch that holds all their views, read in one piece.
 
-    def window(self, sample: int) -> Tokens:
-        """The tokens of one sample, `(length,)`."""
-        view = self.store.views[[sample]]
-        row: Tokens = self.windows(np.array([sample]), int(view.length[0]))[0]
-        return row
+        Blocks are given in the order of the tape. One block of all samples gives random access to the whole.
+        """
+        ends = [extent(store, block) for block in blocks]
+        begins = [int(begin.min()) for begin, _ in ends]
+        with store.open() as file:
+            tokens = [file["tokens"][low : int(end.max())] for low, (_, end) in zip(begins, ends, strict=True)]
+        return cls(store, begins, tokens)
 
-    def windows(self, samples: Indices, length: int, flip: NDArray[np.bool_] | None = None) -> Tokens:
+    def windows(self, samples: Indices, flip: NDArray[np.bool_] | None = None) -> Tokens:
         """Tokens of samples that share a length, `(samples, length)`, in a fresh array.
 
         Args:
-            samples: Indices of samples whose views this stretch covers.
-            length: Their common length, in residues.
+            samples: Indices of samples whose views these stretches cover.
             flip: `(samples,)`; where true, the strand opposite to the view's is read.
         """
         store, views = self.store, self.store.views
         contig = views.contig[samples]
         local = views.start[samples]
-        start = store.contig_start[contig] + local - self.begin
-        inside = (local >= 0) & (local + length <= store.contig_length[contig])
+        length = int(views.length[samples[0]])
+        limit = store.contig_length[contig]
+        inside = (local >= 0) & (local + length <= limit)
+        origin = store.contig_start[contig]
+        stretch = np.searchsorted(self._begins, origin + np.clip(local, 0, limit), side="right") - 1
+        start = origin + local + self._shifts[stretch]
         if len(self.tokens) >= length:
             every = np.lib.stride_tricks.sliding_window_view(self.tokens, length)
             out: Tokens = every[np.where(inside, start, 0)]
@@ -359,7 +365,7 @@ class Tape:
         for row in np.flatnonzero(~inside):
             out[row] = store.alphabet.unknown_token
             first = max(0, -int(local[row]))
-            last = min(length, int(store.contig_length[contig[row]] - local[row]))
+            last = min(length, int(limit[row] - local[row]))
             if first < last:
                 out[row, first:last] = self.tokens[start[row] + first : start[row] + last]
         reverse = views.strand[samples] < 0

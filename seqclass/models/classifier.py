@@ -12,8 +12,28 @@ from seqclass.blocks.embedding import LearnedEmbedding, OneHotEmbedding
 from seqclass.errors import AssemblyError
 
 
+class Classifier(Block):
+    """Base of the models: a block that says what it takes and what it gives.
+
+    Attributes:
+        input_kind: "tokens": `(batch, length)` integers, or `(batch, length, letters)` soft letters.
+        alphabet: Name of the alphabet whose tokens it takes.
+        length: The one length it takes, in residues, or None for any.
+        num_targets: Number of logits.
+    """
+
+    input_kind: Literal["tokens"] = "tokens"
+    alphabet: str
+    length: int | None
+    num_targets: int
+
+    def set_prior(self, prevalence: Tensor) -> None:
+        """Makes a fresh model predict about `prevalence`, `(num_targets,)`."""
+        raise AssemblyError(f"{type(self).__name__} has no output bias to start from a prevalence")
+
+
 @register_block
-class SequenceClassifier(Block):
+class SequenceClassifier(Classifier):
     """Tokens `(batch, length)`, or soft letters `(batch, length, letters)`, to raw logits `(batch, num_targets)`.
 
         embedding -> stem -+-> encoder -+-> head
@@ -31,8 +51,6 @@ class SequenceClassifier(Block):
     Raises:
         AssemblyError: Two neighbours do not fit; both are named.
     """
-
-    input_kind: Literal["tokens"] = "tokens"
 
     def __init__(
         self,
@@ -72,6 +90,9 @@ class SequenceClassifier(Block):
         self.alphabet = alphabet
         self.length = length
         self.num_targets = head.num_targets
+
+    def set_prior(self, prevalence: Tensor) -> None:
+        self.head.set_prior(prevalence)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.length is not None and x.shape[1] != self.length:

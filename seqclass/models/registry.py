@@ -6,12 +6,12 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from seqclass.blocks import Block
 from seqclass.errors import AssemblyError, find_name
+from seqclass.models.classifier import Classifier
 
-_MODELS: dict[str, Callable[..., Block]] = {}
+_MODELS: dict[str, Callable[..., Classifier]] = {}
 
-Factory = TypeVar("Factory", bound=Callable[..., Block])
+Factory = TypeVar("Factory", bound=Callable[..., Classifier])
 
 
 def register_model(factory: Factory) -> Factory:
@@ -32,7 +32,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in _MODELS if fnmatchcase(name, pattern))
 
 
-def get_model(name: str) -> Callable[..., Block]:
+def get_model(name: str) -> Callable[..., Classifier]:
     """The function that builds the model of that name.
 
     Raises:
@@ -41,7 +41,7 @@ def get_model(name: str) -> Callable[..., Block]:
     return _MODELS[find_name("model", name, _MODELS)]
 
 
-def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **options: Any) -> Block:
+def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **options: Any) -> Classifier:
     """Builds a registered model.
 
     Args:

@@ -1,0 +1,246 @@
+"""Sequences in, named probabilities out. Everything that scores with a bundle goes through here.
+
+For DNA a probability is the mean of those of the two strands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seqclass.alphabets import DNA, Tokens
+from seqclass.atomic import atomic_file, check_free
+from seqclass.bundle import Bundle
+from seqclass.data.fasta import read_fasta
+from seqclass.data.loader import StoreLoader
+from seqclass.data.store import Indices, Store
+from seqclass.errors import SequenceError, StoreError
+from seqclass.models.strands import strand_mean
+from seqclass.progress import track
+
+LengthPolicy = Literal["error", "centre", "tile"]
+
+_BATCH_RESIDUES = 1 << 18
+_CHUNK_SEQUENCES = 4096
+
+
+class Prediction(NamedTuple):
+    """What a model says of one sequence, or of one window of it.
+
+    Attributes:
+        name: The sequence's name.
+        start: Where the scored stretch begins, in residues of the sequence, 0-based; negative where N was put before.
+        end: Where it ends (exclusive); beyond the sequence's length where N was put behind.
+        probabilities: `(targets,)` float32.
+    """
+
+    name: str
+    start: int
+    end: int
+    probabilities: NDArray[np.float32]
+
+
+def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device | None = None) -> Iterator[torch.device]:
+    """Within the block the model is in evaluation mode on `device`; afterwards it is as it was."""
+    device = device or best_device()
+    before = next(model.parameters()).device
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval().to(device)
+    try:
+        yield device
+    finally:
+        model.to(before)
+        for module, mode in modes:
+            module.training = mode
+
+
+def probabilities(bundle: Bundle, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Probabilities `(batch, targets)` of tokens `(batch, length)`, on the tokens' device; both strands for DNA."""
+    if bundle.alphabet is DNA:
+        return strand_mean(bundle.model, tokens, mask)
+    return torch.sigmoid(bundle.model(tokens, mask).float())
+
+
+def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.float32]:
+    """Probabilities of samples of a store, `(samples, targets)`, in the order given.
+
+    Raises:
+        StoreError: The store's alphabet, window or targets are not those of the bundle.
+    """
+    check_fits(bundle, store)
+    batch_size = max(1, _BATCH_RESIDUES // int(store.views.length[samples].max()))
+    loader = StoreLoader(store, samples, batch_size)
+    scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
+    done = 0
+    with evaluating(bundle.model) as device, torch.inference_mode():
+        for batch in track(loader, "Scoring", len(loader), "batches"):
+            scores[done : done + len(batch.tokens)] = probabilities(bundle, batch.tokens.to(device)).cpu().numpy()
+            done += len(batch.tokens)
+    return scores
+
+
+def check_fits(bundle: Bundle, store: Store) -> None:
+    """Makes sure that a store asks what the bundle answers.
+
+    Raises:
+        StoreError: Its alphabet, targets or window differ.
+    """
+    if store.alphabet is not bundle.alphabet:
+        found = f"the store holds {store.alphabet.name}, and the model reads {bundle.alphabet.name}"
+        raise StoreError(found, file=store.path)
+    ours, theirs = [target.name for target in bundle.targets], [target.name for target in store.targets]
+    if ours != theirs:
+        differing = sorted(set(ours) ^ set(theirs)) or ["the order"]
+        raise StoreError(
+            f"the store's {len(theirs)} targets are not the model's {len(ours)} (differing: {', '.join(differing[:5])}"
+            + (", ...)" if len(differing) > 5 else ")"),
+            remedy="Import the data with the targets of the model",
+            file=store.path,
+        )
+    if bundle.length is not None and store.window != bundle.length:
+        raise StoreError(
+            f"the store's windows are of {store.window} residues, and the model takes {bundle.length}",
+            remedy=f"Import the data with --window {bundle.length}",
+            file=store.path,
+        )
+
+
+def read_sequences(bundle: Bundle, path: str | Path) -> Iterator[tuple[str, Tokens]]:
+    """Names and tokens of a FASTA file's records.
+
+    Raises:
+        SequenceError: The file is missing, empty, no FASTA, or a letter is not of the model's alphabet.
+    """
+    for record in read_fasta(path):
+        try:
+            yield record.name, bundle.alphabet.encode(record.letters)
+        except SequenceError as error:
+            place = f"line {record.line}, record '{record.name}'"
+            raise SequenceError(error.problem, remedy=error.remedy, file=path, record=place) from None
+
+
+def cut(bundle: Bundle, name: str, tokens: Tokens, policy: LengthPolicy) -> Iterator[tuple[int, Tokens]]:
+    """The stretches of a sequence that are scored, each with its start.
+
+    A model that takes any length scores the whole sequence, unless tiles are asked for. One of a fixed length scores
+    what the policy says: "error" refuses sequences of another length; "centre" takes the middle of a longer one and
+    puts N around a shorter one; "tile" scores windows a bin apart over a longer one, and puts N around a shorter one.
+
+    Raises:
+        SequenceError: The length does not fit, and the policy is "error".
+    """
+    length = bundle.length if policy != "tile" else bundle.length or bundle.window
+    if length is None or len(tokens) == length:
+        yield 0, tokens
+    elif policy == "error":
+        raise SequenceError(
+            f"{len(tokens)} residues, where the model takes exactly {length}",
+            remedy="Pass --length-policy centre (crop or pad with N around the middle) or tile (score every window)",
+            record=f"record '{name}'",
+        )
+    elif policy == "tile" and len(tokens) > length:
+        last = len(tokens) - length
+        for start in [*range(0, last, bundle.bin or length), last]:
+            yield start, tokens[start : start + length]
+    else:
+        start = (len(tokens) - length) // 2
+        window = np.full(length, bundle.alphabet.unknown_token, dtype=np.uint8)
+        inner = tokens[max(0, start) : max(0, start) + length]
+        window[max(0, -start) : max(0, -start) + len(inner)] = inner
+        yield start, window
+
+
+def predict(
+    bundle: Bundle,
+    sequences: str | Path | Iterable[tuple[str, str]],
+    *,
+    length_policy: LengthPolicy = "error",
+) -> Iterator[Prediction]:
+    """Scores sequences one chunk at a time, in their order; memory does not grow with their number.
+
+    Args:
+        bundle: The model.
+        sequences: A FASTA file (plain or gzip), or pairs of a name and a sequence.
+        length_policy: What becomes of sequences that a model of a fixed length cannot take; see `cut`.
+
+    Raises:
+        SequenceError: A sequence cannot be read, or its length does not fit; file and record are named.
+    """
+    if isinstance(sequences, str | Path):
+        named = read_sequences(bundle, sequences)
+    else:
+        named = ((name, bundle.alphabet.encode(letters)) for name, letters in sequences)
+    stretches = (
+        (name, start, stretch) for name, tokens in named for start, stretch in cut(bundle, name, tokens, length_policy)
+    )
+    with evaluating(bundle.model) as device:
+        while chunk := list(islice(stretches, _CHUNK_SEQUENCES)):
+            scores = _score([tokens for *_, tokens in chunk], bundle, device)
+            for (name, start, tokens), row in zip(chunk, scores, strict=True):
+                yield Prediction(name, start, start + len(tokens), row)
+
+
+def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device) -> NDArray[np.float32]:
+    """Probabilities of sequences of any lengths, `(sequences, targets)`; neighbours in length share a batch."""
+    scores = np.empty((len(sequences), len(bundle.targets)), dtype=np.float32)
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    while order:
+        longest = len(sequences[order[-1]])
+        size = max(1, _BATCH_RESIDUES // longest)
+        batch, order = order[-size:], order[:-size]
+        lengths = np.array([len(sequences[i]) for i in batch])
+        tokens = np.full((len(batch), longest), bundle.alphabet.unknown_token, dtype=np.uint8)
+        for row, i in enumerate(batch):
+            tokens[row, : lengths[row]] = sequences[i]
+        mask = None
+        if (lengths < longest).any():
+            mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(device)
+        with torch.inference_mode():
+            scores[batch] = probabilities(bundle, torch.from_numpy(tokens).to(device), mask).cpu().numpy()
+    return scores
+
+
+def write_predictions(
+    bundle: Bundle,
+    fasta: str | Path,
+    out: str | Path,
+    *,
+    length_policy: LengthPolicy = "error",
+    force: bool = False,
+) -> int:
+    """Scores a FASTA file into a table (TSV): id, start, end, and the probability of each target.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        OutputExistsError: Something stands at `out` and `force` is false.
+        SequenceError: As in `predict`; nothing is written then.
+    """
+    check_free(out, force)
+    rows = 0
+    with atomic_file(out, force=force) as partial, open(partial, "w", encoding="utf-8") as stream:
+        stream.write("\t".join(["id", "start", "end", *(target.name for target in bundle.targets)]) + "\n")
+        predictions = predict(bundle, fasta, length_policy=length_policy)
+        for prediction in track(predictions, "Predicting", unit="sequences"):
+            values = "\t".join(f"{value:.6g}" for value in prediction.probabilities)
+            stream.write(f"{prediction.name}\t{prediction.start}\t{prediction.end}\t{values}\n")
+            rows += 1
+    return rows
+
+
+LENGTH_POLICIES: tuple[str, ...] = get_args(LengthPolicy)
