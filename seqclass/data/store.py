@@ -286,11 +286,17 @@ class Store:
 
     def positives(self, split: str) -> Indices:
         """How many samples of a split carry each target, `(targets,)`."""
+        return self.label_counts(split)[0]
+
+    def label_counts(self, split: str) -> tuple[Indices, int]:
+        """How many samples of a split carry each target, `(targets,)`, and how many carry any."""
         samples = self.samples(split)
-        count = np.zeros(self.num_targets, dtype=np.int64)
+        positives, labelled = np.zeros(self.num_targets, dtype=np.int64), 0
         for begin in range(0, len(samples), 1 << 16):
-            count += self.labels(samples[begin : begin + (1 << 16)]).sum(axis=0, dtype=np.int64)
-        return count
+            labels = self.labels(samples[begin : begin + (1 << 16)])
+            positives += labels.sum(axis=0, dtype=np.int64)
+            labelled += int(labels.any(axis=1).sum())
+        return positives, labelled
 
     def tokens(self, sample: int) -> Tokens:
         """The tokens of one sample, `(length,)`."""

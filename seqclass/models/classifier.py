@@ -31,6 +31,13 @@ class Classifier(Block):
         """Makes a fresh model predict about `prevalence`, `(num_targets,)`."""
         raise AssemblyError(f"{type(self).__name__} has no output bias to start from a prevalence")
 
+    def sequence_layers(self) -> dict[str, int]:
+        """Names of the sequence blocks, and how many residues lie between two positions of each one's output.
+
+        Position j is centred on residue j times that number.
+        """
+        raise AssemblyError(f"{type(self).__name__} names no layers to look at")
+
 
 @register_block
 class SequenceClassifier(Classifier):
@@ -93,6 +100,10 @@ class SequenceClassifier(Classifier):
 
     def set_prior(self, prevalence: Tensor) -> None:
         self.head.set_prior(prevalence)
+
+    def sequence_layers(self) -> dict[str, int]:
+        layers = {"embedding": 1, "stem": self.stem.stride}
+        return layers if self.encoder is None else layers | {"encoder": self.stem.stride}
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.length is not None and x.shape[1] != self.length:

@@ -1,0 +1,365 @@
+"""What a model has to beat, over all targets on the same samples: k-mers, one score for all targets, and chance.
+
+- `kmer_logistic`: L2-regularised logistic regression on k-mer counts, one for each target.
+- `shared_count`: ridge regression of a sample's number of labels on the same counts, its prediction serving as the
+  score of every target. It knows nothing of any one target, and yet ranks well where targets share hotspots.
+- `prevalence`: the share of training samples that carry the target, a constant score.
+
+Counts are of the sample's whole view, a k-mer and its reverse complement being the same (2,080 features for k = 6), so
+that both strands of a sample score alike. The strength of regularisation is the one with the highest mean average
+precision on the validation split; the samples scored have no say in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from seqclass.alphabets import DNA
+from seqclass.data.store import Indices, Store, extent
+from seqclass.errors import EvaluationError
+from seqclass.evaluation.multilabel import Baseline
+from seqclass.metrics import rank_targets
+from seqclass.progress import progress, track
+
+MAX_TRAIN_SAMPLES = 100_000
+"""More training samples than this are subsampled, which bounds memory: 2,080 counts in float32 are 8.3 kB a sample."""
+
+LOGISTIC_STRENGTHS = tuple(10 ** (-exponent / 2) for exponent in range(9))
+RIDGE_STRENGTHS = tuple(10 ** (2 - exponent / 2) for exponent in range(9))
+
+_BLOCK = 4096
+_COUNT_BLOCK = 512
+
+Features = NDArray[np.float32]
+
+
+class Linear(NamedTuple):
+    """A linear score of k-mer counts: weights `(features, targets)` and intercepts `(targets,)`."""
+
+    weights: Tensor
+    intercept: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return torch.addmm(self.intercept, features, self.weights)
+
+
+def compute_baselines(
+    store: Store, samples: Indices, *, k: int = 6, seed: int = 0, max_train_samples: int = MAX_TRAIN_SAMPLES
+) -> dict[str, Baseline]:
+    """Fits the three baselines on the training split and scores `samples` with each.
+
+    Args:
+        store: DNA, with training and validation samples.
+        samples: Indices of the samples to score.
+        k: Length of the k-mers, in bp.
+        seed: Decides which samples are taken where there are too many.
+        max_train_samples: The most training samples to fit on; a quarter as many validation samples are used at most.
+
+    Raises:
+        EvaluationError: The store is not DNA, or its training or validation split has nothing to learn from.
+    """
+    train = _subsample(store, "train", max_train_samples, seed)
+    valid = _subsample(store, "valid", max(1, max_train_samples // 4), seed)
+    train_labels, valid_labels = store.labels(train), store.labels(valid)
+    valid_features = torch.from_numpy(count_kmers(store, valid, k))
+    axes = PrincipalAxes(torch.from_numpy(count_kmers(store, train, k)))
+
+    shared = fit_ridge(axes, train_labels.sum(axis=1, dtype=np.float32)[:, None])
+    ridge, ridge_settings = _choose(shared, RIDGE_STRENGTHS, valid_features, valid_labels, "shared count", store)
+    path = fit_logistic(axes, train_labels)
+    logistic, logistic_settings = _choose(path, LOGISTIC_STRENGTHS, valid_features, valid_labels, "k-mers", store)
+
+    one, many = [], []
+    for begin in track(range(0, len(samples), _BLOCK), "Scoring baselines", -(-len(samples) // _BLOCK), "blocks"):
+        features = torch.from_numpy(count_kmers(store, samples[begin : begin + _BLOCK], k))
+        one.append(ridge(features))
+        many.append(torch.sigmoid(logistic(features)))
+    shape = (len(samples), store.num_targets)
+    fit = {"k": k, "train_samples": len(train), "valid_samples": len(valid), "seed": seed}
+    prevalence = (store.positives("train") / len(store.samples("train"))).astype(np.float32)
+    return {
+        "kmer_logistic": Baseline(_stacked(many, shape), fit | logistic_settings),
+        "shared_count": Baseline(_stacked(one, shape), fit | ridge_settings),
+        "prevalence": Baseline(np.broadcast_to(prevalence, shape), {"train_samples": len(store.samples("train"))}),
+    }
+
+
+@cache
+def canonical_kmers(k: int) -> tuple[NDArray[np.int32], int]:
+    """Which feature each k-mer counts for, `(4 ** k,)`, and the number of features.
+
+    A k-mer's index reads its tokens as digits to the base 4; features number the smaller of a k-mer and its reverse
+    complement, in order.
+    """
+    kmers = np.arange(4**k)
+    other, rest = np.zeros_like(kmers), kmers.copy()
+    for _ in range(k):
+        other = other * 4 + 3 - rest % 4
+        rest //= 4
+    canonical, features = np.unique(np.minimum(kmers, other), return_inverse=True)
+    return features.astype(np.int32), len(canonical)
+
+
+def count_kmers(store: Store, samples: Indices, k: int = 6) -> Features:
+    """How often each k-mer or its reverse complement occurs in each sample, `(samples, features)`.
+
+    k-mers that hold an unknown base count for nothing. Overlapping views share the work: each stretch of the genome is
+    turned into k-mers once.
+
+    Raises:
+        EvaluationError: The store is not DNA.
+    """
+    if store.alphabet != DNA:
+        raise EvaluationError(
+            f"k-mer baselines need DNA, and this store holds {store.alphabet.name}",
+            file=store.path,
+            remedy="Evaluate without baselines",
+        )
+    table, num_features = canonical_kmers(k)
+    table = np.append(table, np.int32(num_features))
+    counts = np.empty((len(samples), num_features), dtype=np.float32)
+    begin, end = extent(store, samples)
+    order = np.argsort(begin, kind="stable")
+    with store.open() as file, progress("Counting k-mers", len(samples), "samples") as advance:
+        for block in (order[at : at + _COUNT_BLOCK] for at in range(0, len(order), _COUNT_BLOCK)):
+            low = int(begin[block[0]])
+            features = table[_kmer_indices(file["tokens"][low : int(end[block].max())], k)]
+            lengths = np.maximum(end[block] - begin[block] - k + 1, 0)
+            first = np.cumsum(lengths) - lengths
+            position = np.arange(lengths.sum()) + np.repeat(begin[block] - low - first, lengths)
+            row = np.repeat(np.arange(len(block)) * (num_features + 1), lengths)
+            histogram = np.bincount(row + features[position], minlength=len(block) * (num_features + 1))
+            counts[block] = histogram.reshape(len(block), num_features + 1)[:, :num_features]
+            advance(len(block))
+    return counts
+
+
+def _kmer_indices(tokens: NDArray[np.uint8], k: int) -> NDArray[np.int32]:
+    """The k-mer that begins at each token; 4 ** k where it holds an unknown base."""
+    num = max(len(tokens) - k + 1, 0)
+    index = np.zeros(num, dtype=np.int32)
+    known = np.ones(num, dtype=bool)
+    for offset in range(k):
+        token = tokens[offset : offset + num]
+        index = index * 4 + token
+        known &= token < DNA.unknown_token
+    return np.where(known, index, np.int32(4**k))
+
+
+class PrincipalAxes:
+    """Training features, standardised and turned to their principal axes, in place.
+
+    Turning does not change an L2 penalty, and along these axes the curvature of every target's loss is known well
+    enough in advance to converge in a few steps.
+
+    Args:
+        features: `(samples, features)` float32 or float64, overwritten.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        num_samples = len(features)
+        self.mean = torch.stack([block.sum(0, dtype=torch.float64) for block in _blocks(features)]).sum(0)
+        self.mean = (self.mean / num_samples).to(features.dtype)
+        for block in _blocks(features):
+            block -= self.mean
+        covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+        for block in _blocks(features):
+            covariance += block.T @ block
+        covariance /= num_samples
+        deviation = covariance.diagonal().sqrt()
+        deviation[deviation == 0] = 1
+        variance, axes = torch.linalg.eigh(covariance / deviation[:, None] / deviation)
+        self.variance = variance.clamp(min=0).to(features.dtype)
+        self.axes = (axes / deviation[:, None]).to(features.dtype)
+        for block in _blocks(features):
+            block.copy_(block @ self.axes)
+        self.features = features
+
+    def linear(self, weights: Tensor, intercept: Tensor) -> Linear:
+        """The same scores from features as they were given."""
+        weights = self.axes @ weights
+        return Linear(weights, intercept - self.mean @ weights)
+
+
+def _blocks(features: Tensor) -> Iterator[Tensor]:
+    return (features[begin : begin + _BLOCK] for begin in range(0, len(features), _BLOCK))
+
+
+def fit_ridge(axes: PrincipalAxes, values: NDArray[np.float32]) -> Iterator[tuple[float, Linear]]:
+    """Ridge regressions of `(samples, outputs)` values, in closed form, from the strongest regularisation down.
+
+    Minimises the mean squared error plus strength times the squared norm of the weights of standardised features.
+    Yields (strength, model).
+    """
+    wanted = torch.from_numpy(values).to(axes.features.dtype)
+    centre = wanted.mean(0)
+    product = axes.features.T @ (wanted - centre) / len(wanted)
+    for strength in RIDGE_STRENGTHS:
+        yield strength, axes.linear(product / (axes.variance[:, None] + strength), centre)
+
+
+def fit_logistic(
+    axes: PrincipalAxes,
+    labels: NDArray[np.uint8],
+    strengths: Iterable[float] = LOGISTIC_STRENGTHS,
+    *,
+    max_iterations: int = 30,
+    tolerance: float = 1e-3,
+) -> Iterator[tuple[float, Linear]]:
+    """Logistic regressions of `(samples, targets)` labels on a path of strengths, each starting where the last ended.
+
+    Minimises, for each target, the mean cross-entropy plus half the strength times the squared norm of the weights of
+    standardised features; the intercept is free. In scikit-learn's terms C = 1 / (samples * strength). Every weight is
+    scaled by the square root of its expected curvature: the variance along its axis times the target's p (1 - p), plus
+    the strength. So a few steps suffice, however rare the target.
+    Yields (strength, model).
+
+    Args:
+        axes: Training features.
+        labels: Zeros and ones.
+        strengths: From strong to weak.
+        max_iterations: The most L-BFGS iterations for each strength.
+        tolerance: Stops once an iteration lowers the loss of all targets together by less than this share.
+    """
+    positives = torch.from_numpy(labels.sum(axis=0, dtype=np.int64)).to(axes.features.dtype)
+    # Half a sample keeps targets without positives finite.
+    share = (positives + 0.5) / (len(labels) + 1)
+    spread = share * (1 - share)
+    weights = torch.zeros(len(axes.variance) + 1, len(share), dtype=axes.features.dtype)
+    weights[-1] = torch.logit(share)
+    for strength in strengths:
+        penalty = torch.full((len(weights), 1), strength, dtype=weights.dtype)
+        penalty[-1] = 0
+        scale = torch.cat([axes.variance[:, None] * spread + strength, spread[None]]).sqrt()
+
+        def loss(point: Tensor, scale: Tensor = scale, penalty: Tensor = penalty) -> tuple[Tensor, Tensor]:
+            weights = point / scale
+            value, gradient = _cross_entropy(axes.features, labels, weights)
+            value += 0.5 * (penalty * weights.square()).sum(0)
+            return value, gradient.addcmul_(penalty, weights) / scale
+
+        weights = _minimise(loss, weights * scale, max_iterations, tolerance) / scale
+        yield strength, axes.linear(weights[:-1], weights[-1])
+
+
+def _cross_entropy(features: Tensor, labels: NDArray[np.uint8], weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of each target, `(targets,)`, and its gradient; the weights' last row is the intercept."""
+    value = torch.zeros(weights.shape[1], dtype=torch.float64)
+    gradient = torch.zeros_like(weights)
+    for begin in range(0, len(features), _BLOCK):
+        block = features[begin : begin + _BLOCK]
+        wanted = torch.from_numpy(labels[begin : begin + _BLOCK]).to(features.dtype)
+        logits = torch.addmm(weights[-1], block, weights[:-1])
+        value += (softplus(logits) - wanted * logits).sum(0)
+        residual = torch.sigmoid(logits) - wanted
+        gradient[:-1].addmm_(block.T, residual)
+        gradient[-1] += residual.sum(0)
+    return value / len(features), gradient / len(features)
+
+
+def _minimise(
+    loss: Callable[[Tensor], tuple[Tensor, Tensor]], point: Tensor, max_iterations: int, tolerance: float
+) -> Tensor:
+    """L-BFGS on every column by itself, all at once (Nocedal and Wright, Numerical Optimization, algorithm 7.4).
+
+    Columns that share no parameter deserve their own curvature and step; one run over all of them would take the step
+    of the worst. `loss` gives the value of each column and the gradient.
+    """
+    # The rounding error of a value, below which a step uphill cannot be told from a good one.
+    slack = 10 * torch.finfo(point.dtype).eps
+    value, gradient = loss(point)
+    memory: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=8)
+    for _ in range(max_iterations):
+        direction = -_newton_step(gradient, memory)
+        expected = 1e-4 * (direction * gradient).sum(0)
+        length = torch.ones_like(expected)
+        for _ in range(8):
+            trial = point + length * direction
+            trial_value, trial_gradient = loss(trial)
+            uphill = trial_value > value * (1 + slack) + length * expected
+            if not uphill.any():
+                break
+            length = torch.where(uphill, length / 4, length)
+        else:
+            trial = torch.where(uphill, point, trial)
+            trial_value = torch.where(uphill, value, trial_value)
+            trial_gradient = torch.where(uphill, gradient, trial_gradient)
+        step, change = trial - point, trial_gradient - gradient
+        curvature = (step * change).sum(0)
+        memory.append((step, change, torch.where(curvature > 0, 1 / curvature, 0)))
+        gained = float((value - trial_value).sum())
+        point, value, gradient = trial, trial_value, trial_gradient
+        if gained < tolerance * float(value.sum()):
+            break
+    return point
+
+
+def _newton_step(gradient: Tensor, memory: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """The gradient times the inverse Hessian that past (step, change of gradient, 1 / their product) tell of."""
+    newton, shares = gradient, []
+    for step, change, inverse in reversed(memory):
+        shares.append(inverse * (step * newton).sum(0))
+        newton = newton - shares[-1] * change
+    if memory:
+        _, change, inverse = memory[-1]
+        newton = newton * torch.where(inverse > 0, 1 / (inverse * change.square().sum(0)), 1)
+    for (step, change, inverse), share in zip(memory, reversed(shares), strict=True):
+        newton = newton + (share - inverse * (change * newton).sum(0)) * step
+    return newton
+
+
+def _choose(
+    path: Iterator[tuple[float, Linear]],
+    strengths: tuple[float, ...],
+    features: Tensor,
+    labels: NDArray[np.uint8],
+    name: str,
+    store: Store,
+) -> tuple[Linear, dict[str, Any]]:
+    """Follows a path until the mean average precision on validation has fallen twice; returns the best by then."""
+    best, settings, fallen = None, {"valid_average_precision": -1.0}, 0
+    for strength, model in track(path, f"Fitting {name} baseline", len(strengths), "strengths"):
+        scores = np.broadcast_to(model(features).numpy(), labels.shape)
+        precision = rank_targets(labels, scores).average_precision
+        if np.isnan(precision).all():
+            raise EvaluationError(
+                "no target has both positives and negatives among validation samples, on which baselines are tuned",
+                file=store.path,
+                remedy="Import with a larger validation split",
+            )
+        mean = float(np.nanmean(precision))
+        if mean > settings["valid_average_precision"]:
+            best, settings, fallen = model, {"strength": strength, "valid_average_precision": mean}, 0
+        else:
+            fallen += 1
+        if fallen == 2:
+            break
+    assert best is not None
+    return best, settings
+
+
+def _subsample(store: Store, split: str, most: int, seed: int) -> Indices:
+    samples = store.samples(split)
+    if not len(samples):
+        raise EvaluationError(
+            f"there are no {split} samples, which baselines need",
+            file=store.path,
+            remedy="Import with a training and a validation split",
+        )
+    if len(samples) > most:
+        samples = np.sort(np.random.default_rng(seed).choice(samples, most, replace=False))
+    return samples
+
+
+def _stacked(blocks: list[Tensor], shape: tuple[int, int]) -> NDArray[np.float32]:
+    stacked: NDArray[np.float32] = torch.cat(blocks).numpy()
+    return np.broadcast_to(stacked, shape)

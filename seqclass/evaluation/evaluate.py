@@ -1,0 +1,89 @@
+"""A bundle judged on a split of a store: scores, baselines, report."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqclass import __version__
+from seqclass.alphabets import DNA
+from seqclass.atomic import check_free
+from seqclass.bundle import Bundle
+from seqclass.data.store import SPLITS, Store
+from seqclass.errors import EvaluationError, find_name
+from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.report import write_report
+from seqclass.predict import check_fits, score_samples
+
+
+def evaluate(
+    bundle: Bundle,
+    store: Store,
+    out: str | Path,
+    *,
+    split: str = "test",
+    baselines: bool = True,
+    min_positives: int = 10,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Scores every locus of a split once, both strands averaged, and writes the report folder.
+
+    Args:
+        bundle: The model.
+        store: Its targets and window must be those of the bundle.
+        out: The folder to write.
+        split: "train", "valid" or "test".
+        baselines: Also fit the baselines on train and score them on the same samples.
+        min_positives: Targets with fewer positives in the split are listed and left out of means.
+        force: Replace what stands at `out`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        OutputExistsError: Something stands at `out` and `force` is false.
+        StoreError: The store does not fit the bundle.
+        EvaluationError: The split is empty.
+    """
+    check_free(out, force)
+    check_fits(bundle, store)
+    samples = store.distinct(store.samples(split))
+    if not len(samples):
+        raise EvaluationError(f"the split '{find_name('split', split, SPLITS)}' has no samples", file=store.path)
+    scores = score_samples(bundle, store, samples)
+    provenance = {
+        "data": {"store": str(store.path), "sha256": store.checksum(), **store.provenance},
+        "split": split,
+        "strands": "mean of the probabilities of both strands" if store.alphabet is DNA else "none",
+        "model": bundle.provenance,
+        "versions": versions(),
+        "command": shlex.join(sys.argv),
+    }
+    return write_report(
+        out,
+        labels=store.labels(samples),
+        scores=scores,
+        targets=bundle.targets,
+        train_positives=np.asarray(bundle.train_positives, dtype=np.int64),
+        provenance=provenance,
+        baselines=compute_baselines(store, samples) if baselines else {},
+        min_positives=min_positives,
+        force=force,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {
+        "seqclass": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+    }

@@ -1,0 +1,163 @@
+"""The evaluation report: a folder with metrics.json, per_target.tsv and curves.png, and a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from seqclass.atomic import atomic_folder
+from seqclass.evaluation.multilabel import Baseline, Labels, Scores, measure, per_target_table
+from seqclass.evaluation.plots import Scored, plot_curves
+from seqclass.targets import Target
+
+# So many targets fit on a screen one by one.
+_FEW_TARGETS = 20
+
+_TITLES = {
+    "average_precision": "average precision",
+    "auroc": "AUROC",
+    "auroc_labelled": "AUROC among labelled samples",
+}
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    labels: Labels,
+    scores: Scores,
+    targets: Sequence[Target],
+    train_positives: NDArray[np.integer[Any]],
+    provenance: Mapping[str, Any],
+    baselines: Mapping[str, Baseline],
+    min_positives: int = 10,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Measures a model and its baselines on the same samples and writes what was found.
+
+    - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets; the
+      targets left out; "per_target" where there are at most 20; and "provenance".
+    - `per_target.tsv`: every target, the model's metrics and each baseline's.
+    - `curves.png`: precision-recall and ROC curves.
+
+    Args:
+        folder: Where to write; appears whole or not at all.
+        labels: `(samples, targets)` zeros and ones.
+        scores: `(samples, targets)`, of the model.
+        targets: Names and groups, in the order of the columns.
+        train_positives: `(targets,)`, how many training samples carry each.
+        provenance: What reproduces the figures, anything JSON can hold: data checksum, split, seed, versions.
+        baselines: What the model is held against, by name.
+        min_positives: Targets with fewer positives are listed and left out of means.
+        force: Replace what stands at `folder`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        EvaluationError: Scores, labels and targets do not fit together, or a score is NaN.
+        OutputExistsError: Something stands at `folder` and `force` is false.
+    """
+    model, *others = (
+        Scored(each, measure(labels, each, targets, train_positives, min_positives))
+        for each in (scores, *(baseline.scores for baseline in baselines.values()))
+    )
+    measured = dict(zip(baselines, others, strict=True))
+    metrics: dict[str, Any] = {
+        "samples": model.metrics.num_samples,
+        "min_positives": min_positives,
+        "left_out": model.metrics.left_out,
+        "model": model.metrics.summary(),
+        "baselines": {
+            name: {**scored.metrics.summary(), "settings": baselines[name].settings}
+            for name, scored in measured.items()
+        },
+    }
+    if len(targets) <= _FEW_TARGETS:
+        metrics["per_target"] = _per_target({"model": model, **measured})
+    metrics["provenance"] = provenance
+    with atomic_folder(folder, force=force) as partial:
+        text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+        (partial / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()})
+        (partial / "per_target.tsv").write_text(table, encoding="utf-8")
+        plot_curves(partial / "curves.png", labels, model, measured)
+    return metrics
+
+
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """The content of `metrics.json` as a table for the terminal, one section a metric.
+
+    A line a target where there are at most 20, else a line for the model, each group of its targets and each baseline.
+    """
+    left_out, caption = metrics["left_out"], f"{metrics['samples']:,} samples"
+    if left_out:
+        caption += f"; left out of means, with fewer than {metrics['min_positives']} positives or no negative: "
+        caption += ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+    table = Table(box=SIMPLE_HEAD, caption=escape(caption), caption_justify="left")
+    if "per_target" in metrics:
+        _fill_by_target(table, metrics)
+    else:
+        _fill_with_means(table, metrics)
+    return table
+
+
+def _fill_by_target(table: Table, metrics: Mapping[str, Any]) -> None:
+    scorers = {"model": metrics["model"], **metrics["baselines"]}
+    table.add_column("", overflow="fold")
+    for name in ("positives", *scorers):
+        table.add_column(escape(name.replace("_", " ")), justify="right")
+    for metric, title in _TITLES.items():
+        table.add_row(title, style="bold")
+        for row in metrics["per_target"]:
+            cells = [_figure(row[metric][name]) for name in scorers]
+            table.add_row(escape(row["name"]), f"{row['positives']:,}", *cells)
+        if len(metrics["per_target"]) > 1:
+            table.add_row("mean", "", *(_figure(means[metric]["mean"]) for means in scorers.values()), style="italic")
+        table.add_section()
+
+
+def _fill_with_means(table: Table, metrics: Mapping[str, Any]) -> None:
+    lines = {"model": metrics["model"]}
+    lines |= {f"  {name or 'no group'}": means for name, means in metrics["model"].get("groups", {}).items()}
+    lines |= {name.replace("_", " "): means for name, means in metrics["baselines"].items()}
+    table.add_column("", overflow="fold")
+    for name in ("targets", "mean", "median", "weighted by train positives"):
+        table.add_column(name, justify="right", max_width=15)
+    for metric, title in _TITLES.items():
+        table.add_row(title, style="bold")
+        for name, means in lines.items():
+            cells = [_figure(means[metric][kind]) for kind in ("mean", "median", "weighted_mean")]
+            table.add_row(escape(name), f"{means['targets']:,}", *cells)
+        table.add_section()
+
+
+def _per_target(scored: Mapping[str, Scored]) -> list[dict[str, Any]]:
+    metrics = scored["model"].metrics
+    return [
+        {
+            "name": target.name,
+            "group": target.group,
+            "positives": int(metrics.positives[column]),
+            **{
+                metric: {name: _or_none(getattr(each.metrics, metric)[column]) for name, each in scored.items()}
+                for metric in _TITLES
+            },
+        }
+        for column, target in enumerate(metrics.targets)
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _or_none(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,6 @@
+"""Training with Lightning: the task, the data, and experiments from the command line."""
+
+from seqclass.training.experiment import run_experiment
+from seqclass.training.task import Recipe
+
+__all__ = ["Recipe", "run_experiment"]

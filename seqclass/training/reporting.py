@@ -1,0 +1,43 @@
+"""What a training run says while it runs: one line an epoch, and its speed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+
+
+class EpochLines(pl.Callback):
+    """Prints a line after each validation and logs samples a second."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._start = 0.0
+        self._samples = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._start = time.monotonic()
+        self._samples = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._samples += len(batch.samples) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._training_seconds = time.monotonic() - self._start
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        speed = self._samples / self._training_seconds
+        module.log("train/samples_per_second", speed)
+        values = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"{speed:,.0f} samples/s"]
+        parts += [
+            f"{name} {float(values[name]):.4f}"
+            for name in ("train/loss", "valid/loss", "valid/average_precision", "valid/auroc")
+            if name in values
+        ]
+        if trainer.is_global_zero:
+            self._console.print("  ".join(parts))

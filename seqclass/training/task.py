@@ -1,0 +1,126 @@
+"""Multi-label classification as a Lightning task: loss, optimiser, schedule, validation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqclass.bundle import Bundle
+from seqclass.data.loader import Batch
+from seqclass.errors import TrainingError
+from seqclass.metrics.ranking import rank_targets
+from seqclass.predict import probabilities
+
+
+@dataclass
+class Recipe:
+    """How a model is trained.
+
+    Args:
+        learning_rate: The largest, reached after the warm-up.
+        weight_decay: Of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); not applied to biases and norms.
+        warmup_steps: Steps of linear increase before the cosine decay to zero; at most a tenth of all steps.
+        prior_from_train: Start the output biases from each target's share of positives in train.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 500
+    prior_from_train: bool = True
+
+
+class MultiLabelTask(pl.LightningModule):
+    """Binary cross-entropy over all targets, AdamW, linear warm-up and cosine decay.
+
+    Args:
+        bundle: The model that is trained, with its targets.
+        recipe: How.
+    """
+
+    def __init__(self, bundle: Bundle, recipe: Recipe) -> None:
+        super().__init__()
+        self.bundle = bundle
+        self.model = bundle.model
+        self.recipe = recipe
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def configure_optimizers(self) -> Any:
+        matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
+        vectors = [parameter for parameter in self.model.parameters() if parameter.dim() <= 1]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(
+            groups,
+            lr=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
+            fused=not self._scales_gradients,
+        )
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = min(self.recipe.warmup_steps, total // 10)
+
+        def rate(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _scales_gradients(self) -> bool:
+        return self.trainer.precision == "16-mixed"
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning refuses to clip under a fused optimiser, in case that unscales gradients; here there is no scale.
+        if self._scales_gradients or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        labels = batch.labels(self.model.num_targets)
+        loss = F.binary_cross_entropy_with_logits(self.model(batch.tokens).float(), labels)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss.item()} at step {self.global_step}",
+                remedy="Lower --recipe.learning_rate, or train with --trainer.precision 32-true",
+            )
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        labels = batch.labels(self.model.num_targets)
+        scores = probabilities(self.bundle, batch.tokens)
+        likelihood = torch.where(labels.bool(), scores, 1 - scores).clamp_min(1e-7)
+        self.log("valid/loss", -likelihood.log().mean(), batch_size=len(labels), sync_dist=True)
+        self._scores.append(scores)
+        self._labels.append(labels.to(torch.uint8))
+
+    def on_validation_epoch_end(self) -> None:
+        scores, labels = torch.cat(self._scores), torch.cat(self._labels)
+        self._scores, self._labels = [], []
+        if self.trainer.world_size > 1:
+            scores, labels = self._gather(scores), self._gather(labels)
+        metrics = rank_targets(labels.cpu().numpy(), scores.cpu().numpy())
+        if np.isfinite(metrics.auroc).any():
+            self.log("valid/average_precision", float(np.nanmean(metrics.average_precision)), prog_bar=True)
+            self.log("valid/auroc", float(np.nanmean(metrics.auroc)))
+
+    def _gather(self, values: Tensor) -> Tensor:
+        """All ranks' rows; the shares differ in size by at most a row, so the shorter are padded for the exchange."""
+        strategy = self.trainer.strategy
+        counts = strategy.all_gather(torch.tensor(len(values), device=values.device)).flatten()
+        parts = strategy.all_gather(F.pad(values, (0, 0, 0, int(counts.max()) - len(values))))
+        return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])
