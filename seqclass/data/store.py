@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,47 @@ def unpack_labels(packed: Packed, num_targets: int) -> NDArray[np.uint8]:
     return np.unpackbits(packed, axis=1, count=num_targets)
 
 
+class _Sink:
+    """A file for HDF5 to write to, which keeps a failure to itself until HDF5 has let go of it.
+
+    HDF5 can never close a data set that it could not flush, and crashes on it when the process ends.
+    """
+
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
+        self._failure: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        done = 0
+        try:
+            while self._failure is None and done < len(data):
+                done += self._raw.write(data[done:]) or 0
+        except OSError as error:
+            self._failure = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        try:
+            if self._failure is None:
+                self._raw.truncate(size)
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def complain(self) -> None:
+        if self._failure:
+            raise self._failure
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
 class StoreWriter:
     """Fills a new store; obtained from `write_store`. Contigs and labels are appended in any portions."""
 
-    def __init__(self, file: h5py.File, alphabet: Alphabet) -> None:
+    def __init__(self, file: h5py.File, alphabet: Alphabet, sink: _Sink) -> None:
         self.alphabet = alphabet
+        self._sink = sink
         self._file = file
         self._tokens = file.create_dataset("tokens", (0,), "u1", maxshape=(None,), chunks=(_TOKEN_CHUNK,))
         self._num_tokens = 0
@@ -97,6 +134,7 @@ class StoreWriter:
         self._tokens.resize(self._num_tokens + len(tokens), axis=0)
         self._tokens[self._num_tokens :] = tokens
         self._num_tokens += len(tokens)
+        self._sink.complain()
         self._names.append(names)
         self._lengths.append(np.asarray(lengths, dtype=np.int64))
 
@@ -118,6 +156,7 @@ class StoreWriter:
         self._labels.resize(self._num_samples + len(packed), axis=0)
         self._labels[self._num_samples :] = packed
         self._num_samples += len(packed)
+        self._sink.complain()
 
     def set_samples(self, views: Views, split: NDArray[np.uint8]) -> None:
         """Writes all views and the split of each, in the order of the labels."""
@@ -158,8 +197,13 @@ def write_store(path: str | Path, alphabet: Alphabet, *, force: bool = False) ->
     """
     with atomic_file(path, force=force) as partial:
         try:
-            with h5py.File(partial, "w", libver=("v110", "v110")) as file:
-                yield StoreWriter(file, alphabet)
+            with open(partial, "r+b", buffering=0) as raw:
+                sink = _Sink(raw)
+                try:
+                    with h5py.File(sink, "w", libver=("v110", "v110")) as file:
+                        yield StoreWriter(file, alphabet, sink)
+                finally:
+                    sink.complain()
         except SeqclassError:
             raise
         except (OSError, RuntimeError) as error:

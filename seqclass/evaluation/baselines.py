@@ -78,17 +78,18 @@ def compute_baselines(
     path = fit_logistic(axes, train_labels)
     logistic, logistic_settings = _choose(path, LOGISTIC_STRENGTHS, valid_features, valid_labels, "k-mers", store)
 
-    one, many = [], []
-    for begin in track(range(0, len(samples), _BLOCK), "Scoring baselines", -(-len(samples) // _BLOCK), "blocks"):
-        features = torch.from_numpy(count_kmers(store, samples[begin : begin + _BLOCK], k))
-        one.append(ridge(features))
-        many.append(torch.sigmoid(logistic(features)))
     shape = (len(samples), store.num_targets)
+    probability, count = np.empty(shape, dtype=np.float32), np.empty((len(samples), 1), dtype=np.float32)
+    for begin in track(range(0, len(samples), _BLOCK), "Scoring baselines", -(-len(samples) // _BLOCK), "blocks"):
+        block = slice(begin, begin + _BLOCK)
+        features = torch.from_numpy(count_kmers(store, samples[block], k))
+        probability[block] = torch.sigmoid(logistic(features)).numpy()
+        count[block] = ridge(features).numpy()
     fit = {"k": k, "train_samples": len(train), "valid_samples": len(valid), "seed": seed}
     prevalence = (store.positives("train") / len(store.samples("train"))).astype(np.float32)
     return {
-        "kmer_logistic": Baseline(_stacked(many, shape), fit | logistic_settings),
-        "shared_count": Baseline(_stacked(one, shape), fit | ridge_settings),
+        "kmer_logistic": Baseline(probability, fit | logistic_settings),
+        "shared_count": Baseline(np.broadcast_to(count, shape), fit | ridge_settings),
         "prevalence": Baseline(np.broadcast_to(prevalence, shape), {"train_samples": len(store.samples("train"))}),
     }
 
@@ -358,8 +359,3 @@ def _subsample(store: Store, split: str, most: int, seed: int) -> Indices:
     if len(samples) > most:
         samples = np.sort(np.random.default_rng(seed).choice(samples, most, replace=False))
     return samples
-
-
-def _stacked(blocks: list[Tensor], shape: tuple[int, int]) -> NDArray[np.float32]:
-    stacked: NDArray[np.float32] = torch.cat(blocks).numpy()
-    return np.broadcast_to(stacked, shape)

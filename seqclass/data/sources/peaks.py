@@ -576,7 +576,9 @@ def _judge(
     flank = (window - axis.bin) // 2
     low, high = np.maximum(begin - flank, origin), np.minimum(end + flank, limit)
 
-    edges = np.flatnonzero(np.diff((tokens == DNA.unknown_token).view(np.int8), prepend=0, append=0))
+    is_n = np.zeros(len(tokens) + 2, dtype=bool)
+    is_n[1:-1] = tokens == DNA.unknown_token
+    edges = np.flatnonzero(is_n[1:] != is_n[:-1])
     unknown = Union(origin + edges[::2], origin + edges[1::2])
     num_n = window - (high - low) + unknown.covered(low, high)
 

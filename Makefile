@@ -1,0 +1,42 @@
+# Each target sets up what it needs: a virtual environment in .venv with the pinned packages and this one.
+.PHONY: help setup demo test slow lint bench clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help:  ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+
+$(STAMP): req.txt setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seqclass needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' req.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r req.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+setup: $(STAMP)  ## make .venv and install everything
+
+demo: $(STAMP)  ## simulate, train, evaluate and explain; about three minutes on two cores
+	$(BIN)/python experiments/demo.py
+
+test: $(STAMP)  ## the test suite
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+slow: $(STAMP)  ## the tests that take long
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+lint: $(STAMP)  ## style, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## the benchmarks, as ratios to references
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/metrics.py
+
+clean:  ## remove the environment, and what tools left; runs/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

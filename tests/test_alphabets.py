@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqclass.alphabets import DNA, PROTEIN, get_alphabet, reverse_complement
+from seqclass.errors import SequenceError, UnknownNameError
+
+COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
+
+
+@given(st.text("ACGTN"))
+def test_decoding_undoes_encoding(sequence: str) -> None:
+    assert DNA.decode(DNA.encode(sequence)) == sequence
+
+
+@given(st.text("ACGTN"))
+def test_reverse_complement_equals_the_one_spelt_out_in_letters(sequence: str) -> None:
+    assert DNA.decode(reverse_complement(DNA.encode(sequence))) == sequence[::-1].translate(COMPLEMENT)
+
+
+@given(st.lists(st.text("ACGTN", min_size=7, max_size=7), min_size=1, max_size=4))
+def test_reverse_complement_twice_is_the_identity(rows: list[str]) -> None:
+    tokens = np.stack([DNA.encode(row) for row in rows])
+    assert (reverse_complement(reverse_complement(tokens)) == tokens).all()
+
+
+def test_lower_case_is_read_as_upper_case() -> None:
+    assert (DNA.encode("acgtn") == DNA.encode(b"ACGTN")).all()
+
+
+@pytest.mark.parametrize("sequence", ["ACXT", "AC-T", "AC T", "ACRT", "ACéT", "AC☃T"])
+def test_a_letter_outside_the_alphabet_is_named_with_its_position(sequence: str) -> None:
+    with pytest.raises(SequenceError, match=r"at position 3 is not DNA"):
+        DNA.encode(sequence)
+
+
+def test_ambiguous_letters_become_unknown_where_asked_and_are_counted() -> None:
+    tokens, masked = DNA.encode_masking("ARYTn")
+    assert DNA.decode(tokens) == "ANNTN"
+    assert masked == 2
+    with pytest.raises(SequenceError, match="'E' at position 1"):
+        DNA.encode_masking("EA")
+
+
+def test_every_letter_has_a_token_of_its_own() -> None:
+    for alphabet in (DNA, PROTEIN):
+        letters = alphabet.letters + alphabet.unknown
+        assert alphabet.encode(letters).tolist() == list(range(len(letters)))
+
+
+def test_an_unknown_alphabet_is_an_error() -> None:
+    with pytest.raises(UnknownNameError, match="no alphabet 'rna'"):
+        get_alphabet("rna")

@@ -1,0 +1,119 @@
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqclass.data.loader import Batch, StoreLoader
+from seqclass.data.sampling import random_strands, shuffled, split_into_batches
+from seqclass.data.store import Store, Tape
+from seqclass.errors import StoreError, TrainingError
+
+STREAMED = 2_000  # bytes: far less than the store, so that it is read in blocks
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5))
+def test_batches_share_an_epoch_without_loss_or_repetition(num_samples: int, batch_size: int, ranks: int) -> None:
+    order = np.random.default_rng(0).permutation(num_samples)
+    if num_samples < ranks:
+        with pytest.raises(TrainingError, match=f"{num_samples} samples cannot be shared by {ranks} processes"):
+            split_into_batches(order, batch_size, world_size=ranks)
+        return
+    shares = [split_into_batches(order, batch_size, rank=rank, world_size=ranks) for rank in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    sizes = {len(batch) for share in shares for batch in share}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert sorted(np.concatenate([batch for share in shares for batch in share])) == list(range(num_samples))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 3))
+def test_a_shuffle_is_a_permutation_that_keeps_to_its_groups(
+    blocks: list[int], at_once: int, seed: int, epoch: int
+) -> None:
+    groups, order = shuffled(blocks, at_once, seed=seed, epoch=epoch)
+    assert sorted(order) == list(range(sum(blocks)))
+    block_of = np.repeat(np.arange(len(blocks)), blocks)
+    place = 0
+    for group in groups:
+        size = sum(blocks[block] for block in group)
+        assert set(block_of[order[place : place + size]]) == set(group)
+        place += size
+    again = shuffled(blocks, at_once, seed=seed, epoch=epoch)[1]
+    assert (again == order).all()
+
+
+def test_another_epoch_or_seed_is_another_order() -> None:
+    orders = [shuffled([100], 1, seed=seed, epoch=epoch)[1] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert not (orders[0] == orders[1]).all()
+    assert not (orders[0] == orders[2]).all()
+    strands = [random_strands(1000, seed=0, epoch=epoch) for epoch in (0, 1)]
+    assert not (strands[0] == strands[1]).all()
+    assert 400 < strands[0].sum() < 600
+
+
+def collect(loader: StoreLoader) -> Batch:
+    return Batch(*(torch.cat(parts) for parts in zip(*loader, strict=True)))
+
+
+@pytest.mark.parametrize("memory", [1 << 30, STREAMED])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_an_epoch_holds_each_sample_once_with_its_own_tokens_and_labels(
+    make_store: Callable[..., Store], memory: int, world_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqclass.data.loader._BLOCK_SAMPLES", 16)
+    store = make_store()
+    samples = store.samples("train")
+    ranks = [
+        StoreLoader(store, samples, 7, shuffle=True, seed=5, rank=rank, world_size=world_size, memory=memory)
+        for rank in range(world_size)
+    ]
+    assert ranks[0].streams == (memory == STREAMED)
+    epochs = []
+    for _ in range(2):
+        parts = [collect(loader) for loader in ranks]
+        epoch = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        assert sorted(epoch.samples.tolist()) == samples.tolist()
+        expected = Tape.cover(store, [samples]).windows(epoch.samples.numpy())
+        assert (epoch.tokens.numpy() == expected).all()
+        assert (epoch.labels(store.num_targets).numpy() == store.labels(epoch.samples.numpy())).all()
+        epochs.append(epoch.samples)
+    assert not torch.equal(epochs[0], epochs[1])
+    for loader in ranks:
+        loader.set_epoch(0)
+        assert len(list(loader)) == len(loader)
+
+
+def test_streaming_in_order_keeps_the_order(make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqclass.data.loader._BLOCK_SAMPLES", 16)
+    store = make_store()
+    samples = np.random.default_rng(0).permutation(len(store))
+    for memory in (1 << 30, STREAMED):
+        batch = collect(StoreLoader(store, samples, 11, memory=memory))
+        assert batch.samples.tolist() == samples.tolist()
+        assert (batch.tokens.numpy() == Tape.cover(store, [samples]).windows(samples)).all()
+
+
+def test_random_strands_flip_about_half_and_follow_from_seed_and_epoch(make_store: Callable[..., Store]) -> None:
+    store = make_store()
+    samples = np.arange(len(store))
+    plain = Tape.cover(store, [samples]).windows(samples)
+
+    def flipped(loader: StoreLoader) -> np.ndarray:
+        batch = collect(loader)
+        return (batch.tokens.numpy() != plain[batch.samples.numpy()]).any(axis=1)
+
+    loader = StoreLoader(store, samples, 32, random_strand=True, seed=1)
+    first, second = flipped(loader), flipped(loader)
+    assert 100 < first.sum() < 200
+    assert (first != second).any()
+    loader.set_epoch(0)
+    assert (flipped(pickle.loads(pickle.dumps(loader))) == first).all()
+
+
+def test_nothing_to_load_is_an_error(make_store: Callable[..., Store]) -> None:
+    with pytest.raises(StoreError, match="no samples to load"):
+        StoreLoader(make_store(), np.array([], dtype=np.int64), 8)

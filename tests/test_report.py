@@ -1,0 +1,115 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from seqclass.errors import EvaluationError, OutputExistsError
+from seqclass.evaluation.multilabel import Baseline
+from seqclass.evaluation.report import summary_table, write_report
+from seqclass.targets import Target
+
+
+def job(num_targets, groups=("",)):
+    """A model that knows something, a baseline that knows nothing."""
+    random = np.random.default_rng(0)
+    labels = (random.random((300, num_targets)) < 0.2).astype(np.uint8)
+    return {
+        "labels": labels,
+        "scores": (random.standard_normal(labels.shape) + 2 * labels).astype(np.float32),
+        "targets": [Target(f"target [{number}]", groups[number % len(groups)]) for number in range(num_targets)],
+        "train_positives": np.arange(num_targets) + 1,
+        "provenance": {"data": {"sha256": "0123"}, "split": "test", "seed": 0},
+        "baselines": {"coin_toss": Baseline(random.random(labels.shape).astype(np.float32), {"seed": 0})},
+    }
+
+
+def printed(table):
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(table)
+    return screen.getvalue()
+
+
+@pytest.mark.parametrize("num_targets", [1, 4, 30])
+def test_the_report_holds_what_scikit_learn_measures(tmp_path, num_targets):
+    work = job(num_targets)
+    metrics = write_report(tmp_path / "report", **work)
+    assert json.loads((tmp_path / "report/metrics.json").read_text()) == metrics
+    assert metrics["provenance"] == work["provenance"]
+    assert metrics["baselines"]["coin_toss"]["settings"] == {"seed": 0}
+    for scores, found in (
+        (work["scores"], metrics["model"]),
+        (work["baselines"]["coin_toss"].scores, metrics["baselines"]["coin_toss"]),
+    ):
+        assert found["auroc"]["mean"] == pytest.approx(roc_auc_score(work["labels"], scores), abs=1e-9)
+        expected = average_precision_score(work["labels"], scores)
+        assert found["average_precision"]["mean"] == pytest.approx(expected, abs=1e-9)
+    lines = (tmp_path / "report/per_target.tsv").read_text().splitlines()
+    assert len(lines) == 1 + num_targets
+    assert lines[0].endswith("average_precision:coin_toss\tauroc:coin_toss")
+
+
+def test_the_same_inputs_give_the_same_files_to_the_last_byte(tmp_path):
+    for name in ("one", "two"):
+        write_report(tmp_path / name, **job(30, ("TF", "DNase")))
+    for name in ("metrics.json", "per_target.tsv", "curves.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_curves_differ_when_the_scores_do(tmp_path):
+    work = job(3)
+    write_report(tmp_path / "one", **work)
+    write_report(tmp_path / "two", **work | {"scores": -work["scores"]})
+    one, two = (imread(tmp_path / name / "curves.png") for name in ("one", "two"))
+    assert one.shape[1] > 1000
+    assert (one.shape != two.shape) or (one != two).any()
+
+
+def test_few_targets_are_shown_one_by_one_and_many_as_means(tmp_path):
+    few = write_report(tmp_path / "few", **job(2))
+    text = printed(summary_table(few))
+    assert "target [0]" in text
+    assert f"{few['per_target'][1]['average_precision']['coin_toss']:.3f}" in text
+    assert f"{few['model']['auroc']['mean']:.3f}" in text
+    many = write_report(tmp_path / "many", **job(30, ("TF", "DNase")))
+    assert "per_target" not in many
+    text = printed(summary_table(many))
+    assert "target [0]" not in text
+    assert f"{many['model']['groups']['DNase']['average_precision']['median']:.3f}" in text
+    assert f"{many['baselines']['coin_toss']['auroc']['weighted_mean']:.3f}" in text
+
+
+def test_targets_left_out_are_named_in_the_file_and_on_the_screen(tmp_path):
+    work = job(3)
+    work["labels"][:, 1] = 0
+    metrics = write_report(tmp_path / "report", **work)
+    assert metrics["left_out"] == ["target [1]"]
+    assert metrics["model"]["targets"] == 2
+    assert metrics["per_target"][1]["auroc"] == {"model": None, "coin_toss": None}
+    assert "target [1]" in printed(summary_table(metrics)).split("left out")[1]
+
+
+def test_a_report_without_any_positive_is_still_a_report(tmp_path):
+    work = job(3)
+    work["labels"][:] = 0
+    metrics = write_report(tmp_path / "report", **work)
+    assert metrics["model"]["auroc"]["mean"] is None
+    assert (tmp_path / "report/curves.png").stat().st_size > 1000
+
+
+def test_nothing_is_left_behind_when_scores_are_bad_and_nothing_is_replaced_unasked(tmp_path):
+    work = job(3)
+    write_report(tmp_path / "report", **work)
+    before = (tmp_path / "report/metrics.json").read_bytes()
+    with pytest.raises(OutputExistsError):
+        write_report(tmp_path / "report", **work)
+    work["scores"][0, 0] = np.nan
+    with pytest.raises(EvaluationError, match="NaN"):
+        write_report(tmp_path / "report", **work, force=True)
+    with pytest.raises(EvaluationError, match="NaN"):
+        write_report(tmp_path / "new", **work)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report/metrics.json").read_bytes() == before
