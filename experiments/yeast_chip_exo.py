@@ -19,7 +19,7 @@ from seqclass.training import run_experiment
 def model(
     num_targets: int,
     channels: int = 64,
-    widths: tuple[int, ...] = (64, 128, 256),
+    widths: tuple[int, ...] = (64, 128, 192, 256),
     expansion: int = 4,
     layers: int = 2,
     causal: bool = False,

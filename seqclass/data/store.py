@@ -121,7 +121,7 @@ class StoreWriter:
         self._file = file
         self._tokens = file.create_dataset("tokens", (0,), "u1", maxshape=(None,), chunks=(_TOKEN_CHUNK,))
         self._num_tokens = 0
-        self._names: list[Sequence[str]] = []
+        self._names: list[NDArray[np.bytes_]] = []
         self._lengths: list[NDArray[np.int64]] = []
         self._labels: h5py.Dataset | None = None
         self._num_targets = 0
@@ -135,7 +135,7 @@ class StoreWriter:
         self._tokens[self._num_tokens :] = tokens
         self._num_tokens += len(tokens)
         self._sink.complain()
-        self._names.append(names)
+        self._names.append(np.array([name.encode() for name in names]))
         self._lengths.append(np.asarray(lengths, dtype=np.int64))
 
     def set_targets(self, targets: Sequence[Target]) -> None:
@@ -170,8 +170,7 @@ class StoreWriter:
         """Writes what is known only at the end; `provenance` is anything JSON can hold."""
         lengths = np.concatenate(self._lengths)
         group = self._file.create_group("contigs")
-        names = np.array([name.encode() for part in self._names for name in part])
-        self._compressed(group, "name", names)
+        self._compressed(group, "name", np.concatenate(self._names))
         self._compressed(group, "length", lengths)
         self._compressed(group, "start", np.cumsum(lengths) - lengths)
         self._file.attrs["alphabet"] = self.alphabet.name
@@ -267,8 +266,8 @@ class Store:
         self.views = Views(*(file[f"views/{name}"][:] for name in ("contig", "start", "length", "strand")))
         self.split: NDArray[np.uint8] = file["split"][:]
         self.num_residues = int(file["tokens"].shape[0])
-        labels = file["labels"].shape
-        if self.contig_length.sum() != self.num_residues or labels[0] != len(self.views) != len(self.split):
+        counts = {len(self.views), len(self.split), file["labels"].shape[0]}
+        if self.contig_length.sum() != self.num_residues or len(counts) > 1:
             raise StoreError("the parts of this store do not fit together", remedy="Import it again", file=self.path)
 
     def __len__(self) -> int:

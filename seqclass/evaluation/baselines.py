@@ -5,9 +5,10 @@
   score of every target. It knows nothing of any one target, and yet ranks well where targets share hotspots.
 - `prevalence`: the share of training samples that carry the target, a constant score.
 
-Counts are of the sample's whole view, a k-mer and its reverse complement being the same (2,080 features for k = 6), so
-that both strands of a sample score alike. The strength of regularisation is the one with the highest mean average
-precision on the validation split; the samples scored have no say in it.
+A k-mer and its reverse complement count as the same (2,080 features for k = 6), so that both strands of a sample score
+alike. What is labelled may be the centre of a much longer window: whether k-mers are counted in all of it or near its
+centre, and how strong the regularisation is, is decided by the mean average precision on the validation split. The
+samples scored have no say in it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from seqclass.alphabets import DNA
-from seqclass.data.store import Indices, Store, extent
+from seqclass.data.store import Indices, Store
 from seqclass.errors import EvaluationError
 from seqclass.evaluation.multilabel import Baseline
 from seqclass.metrics import rank_targets
@@ -32,6 +33,9 @@ from seqclass.progress import progress, track
 
 MAX_TRAIN_SAMPLES = 100_000
 """More training samples than this are subsampled, which bounds memory: 2,080 counts in float32 are 8.3 kB a sample."""
+
+SHARES = (1.0, 0.4, 0.2)
+"""The central shares of a window among which validation decides; 400 and 200 of 1,000 bp."""
 
 LOGISTIC_STRENGTHS = tuple(10 ** (-exponent / 2) for exponent in range(9))
 RIDGE_STRENGTHS = tuple(10 ** (2 - exponent / 2) for exponent in range(9))
@@ -70,26 +74,40 @@ def compute_baselines(
     train = _subsample(store, "train", max_train_samples, seed)
     valid = _subsample(store, "valid", max(1, max_train_samples // 4), seed)
     train_labels, valid_labels = store.labels(train), store.labels(valid)
-    valid_features = torch.from_numpy(count_kmers(store, valid, k))
-    axes = PrincipalAxes(torch.from_numpy(count_kmers(store, train, k)))
 
-    shared = fit_ridge(axes, train_labels.sum(axis=1, dtype=np.float32)[:, None])
-    ridge, ridge_settings = _choose(shared, RIDGE_STRENGTHS, valid_features, valid_labels, "shared count", store)
-    path = fit_logistic(axes, train_labels)
-    logistic, logistic_settings = _choose(path, LOGISTIC_STRENGTHS, valid_features, valid_labels, "k-mers", store)
+    def prepare(share: float) -> tuple[PrincipalAxes, Tensor]:
+        axes = PrincipalAxes(torch.from_numpy(count_kmers(store, train, k, share)))
+        return axes, torch.from_numpy(count_kmers(store, valid, k, share))
+
+    def choose(path: Iterator[tuple[float, Linear]], features: Tensor, what: str) -> tuple[Linear, float, float]:
+        return _choose(track(path, f"Fitting {what}", unit="strengths"), features, valid_labels, store)
+
+    def precision_at(share: float) -> float:
+        axes, features = prepare(share)
+        return choose(fit_ridge(axes, train_labels), features, f"k-mers in the central {share:.0%}")[2]
+
+    # Ridge regression has a closed form, and is good enough to tell where to count.
+    share = max(SHARES, key=precision_at)
+    axes, features = prepare(share)
+    fit = {"k": k, "central_share": share, "train_samples": len(train), "valid_samples": len(valid), "seed": seed}
+    num_labels = train_labels.sum(axis=1, dtype=np.int64)[:, None]
+    ridge, ridge_strength, ridge_precision = choose(fit_ridge(axes, num_labels), features, "number of labels")
+    logistic, strength, precision = choose(fit_logistic(axes, train_labels), features, "logistic regression")
 
     shape = (len(samples), store.num_targets)
     probability, count = np.empty(shape, dtype=np.float32), np.empty((len(samples), 1), dtype=np.float32)
     for begin in track(range(0, len(samples), _BLOCK), "Scoring baselines", -(-len(samples) // _BLOCK), "blocks"):
         block = slice(begin, begin + _BLOCK)
-        features = torch.from_numpy(count_kmers(store, samples[block], k))
+        features = torch.from_numpy(count_kmers(store, samples[block], k, share))
         probability[block] = torch.sigmoid(logistic(features)).numpy()
         count[block] = ridge(features).numpy()
-    fit = {"k": k, "train_samples": len(train), "valid_samples": len(valid), "seed": seed}
     prevalence = (store.positives("train") / len(store.samples("train"))).astype(np.float32)
     return {
-        "kmer_logistic": Baseline(probability, fit | logistic_settings),
-        "shared_count": Baseline(np.broadcast_to(count, shape), fit | ridge_settings),
+        "kmer_logistic": Baseline(probability, fit | {"strength": strength, "valid_average_precision": precision}),
+        "shared_count": Baseline(
+            np.broadcast_to(count, shape),
+            fit | {"strength": ridge_strength, "valid_average_precision": ridge_precision},
+        ),
         "prevalence": Baseline(np.broadcast_to(prevalence, shape), {"train_samples": len(store.samples("train"))}),
     }
 
@@ -110,11 +128,17 @@ def canonical_kmers(k: int) -> tuple[NDArray[np.int32], int]:
     return features.astype(np.int32), len(canonical)
 
 
-def count_kmers(store: Store, samples: Indices, k: int = 6) -> Features:
+def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) -> Features:
     """How often each k-mer or its reverse complement occurs in each sample, `(samples, features)`.
 
     k-mers that hold an unknown base count for nothing. Overlapping views share the work: each stretch of the genome is
     turned into k-mers once.
+
+    Args:
+        store: DNA.
+        samples: Indices of samples.
+        k: Length of the k-mers, in bp.
+        share: The share of each view, around its centre, in which to count.
 
     Raises:
         EvaluationError: The store is not DNA.
@@ -128,7 +152,11 @@ def count_kmers(store: Store, samples: Indices, k: int = 6) -> Features:
     table, num_features = canonical_kmers(k)
     table = np.append(table, np.int32(num_features))
     counts = np.empty((len(samples), num_features), dtype=np.float32)
-    begin, end = extent(store, samples)
+    views = store.views[samples]
+    margin = np.rint(views.length * (1 - share) / 2).astype(np.int64)
+    origin, limit = store.contig_start[views.contig], store.contig_length[views.contig]
+    begin = origin + np.clip(views.start + margin, 0, limit)
+    end = origin + np.clip(views.start + views.length - margin, 0, limit)
     order = np.argsort(begin, kind="stable")
     with store.open() as file, progress("Counting k-mers", len(samples), "samples") as advance:
         for block in (order[at : at + _COUNT_BLOCK] for at in range(0, len(order), _COUNT_BLOCK)):
@@ -178,9 +206,10 @@ class PrincipalAxes:
         covariance /= num_samples
         deviation = covariance.diagonal().sqrt()
         deviation[deviation == 0] = 1
-        variance, axes = torch.linalg.eigh(covariance / deviation[:, None] / deviation)
-        self.variance = variance.clamp(min=0).to(features.dtype)
-        self.axes = (axes / deviation[:, None]).to(features.dtype)
+        correlation = covariance / deviation[:, None] / deviation
+        variance, axes = torch.linalg.eigh(correlation.to(features.dtype))
+        self.variance = variance.clamp(min=0)
+        self.axes = axes / deviation[:, None].to(features.dtype)
         for block in _blocks(features):
             block.copy_(block @ self.axes)
         self.features = features
@@ -195,15 +224,19 @@ def _blocks(features: Tensor) -> Iterator[Tensor]:
     return (features[begin : begin + _BLOCK] for begin in range(0, len(features), _BLOCK))
 
 
-def fit_ridge(axes: PrincipalAxes, values: NDArray[np.float32]) -> Iterator[tuple[float, Linear]]:
+def fit_ridge(axes: PrincipalAxes, values: NDArray[np.integer[Any]]) -> Iterator[tuple[float, Linear]]:
     """Ridge regressions of `(samples, outputs)` values, in closed form, from the strongest regularisation down.
 
     Minimises the mean squared error plus strength times the squared norm of the weights of standardised features.
     Yields (strength, model).
     """
-    wanted = torch.from_numpy(values).to(axes.features.dtype)
-    centre = wanted.mean(0)
-    product = axes.features.T @ (wanted - centre) / len(wanted)
+    dtype = axes.features.dtype
+    centre = torch.from_numpy(values.mean(axis=0)).to(dtype)
+    product = torch.zeros(len(axes.variance), len(centre), dtype=dtype)
+    for begin, block in enumerate(_blocks(axes.features)):
+        wanted = torch.from_numpy(values[begin * _BLOCK : (begin + 1) * _BLOCK]).to(dtype)
+        product.addmm_(block.T, wanted - centre)
+    product /= len(values)
     for strength in RIDGE_STRENGTHS:
         yield strength, axes.linear(product / (axes.variance[:, None] + strength), centre)
 
@@ -319,16 +352,14 @@ def _newton_step(gradient: Tensor, memory: Sequence[tuple[Tensor, Tensor, Tensor
 
 
 def _choose(
-    path: Iterator[tuple[float, Linear]],
-    strengths: tuple[float, ...],
-    features: Tensor,
-    labels: NDArray[np.uint8],
-    name: str,
-    store: Store,
-) -> tuple[Linear, dict[str, Any]]:
-    """Follows a path until the mean average precision on validation has fallen twice; returns the best by then."""
-    best, settings, fallen = None, {"valid_average_precision": -1.0}, 0
-    for strength, model in track(path, f"Fitting {name} baseline", len(strengths), "strengths"):
+    path: Iterator[tuple[float, Linear]], features: Tensor, labels: NDArray[np.uint8], store: Store
+) -> tuple[Linear, float, float]:
+    """Follows a path until the mean average precision on validation has fallen twice; returns the best by then.
+
+    Returns the model, its strength, and that precision.
+    """
+    best, highest, fallen = None, -1.0, 0
+    for strength, model in path:
         scores = np.broadcast_to(model(features).numpy(), labels.shape)
         precision = rank_targets(labels, scores).average_precision
         if np.isnan(precision).all():
@@ -338,14 +369,14 @@ def _choose(
                 remedy="Import with a larger validation split",
             )
         mean = float(np.nanmean(precision))
-        if mean > settings["valid_average_precision"]:
-            best, settings, fallen = model, {"strength": strength, "valid_average_precision": mean}, 0
+        if mean > highest:
+            best, highest, fallen = (model, strength), mean, 0
         else:
             fallen += 1
         if fallen == 2:
             break
     assert best is not None
-    return best, settings
+    return *best, highest
 
 
 def _subsample(store: Store, split: str, most: int, seed: int) -> Indices:

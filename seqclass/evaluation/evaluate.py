@@ -5,19 +5,21 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqclass import __version__
 from seqclass.alphabets import DNA
 from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
-from seqclass.data.store import SPLITS, Store
+from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
-from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.baselines import Baseline, compute_baselines
 from seqclass.evaluation.report import write_report
 from seqclass.predict import check_fits, score_samples
 
@@ -29,6 +31,7 @@ def evaluate(
     *,
     split: str = "test",
     baselines: bool = True,
+    others: Mapping[str, NDArray[np.float32]] | None = None,
     min_positives: int = 10,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -40,6 +43,7 @@ def evaluate(
         out: The folder to write.
         split: "train", "valid" or "test".
         baselines: Also fit the baselines on train and score them on the same samples.
+        others: Scores of the same loci to stand beside, by name, `(loci, targets)`; see `judged_samples`.
         min_positives: Targets with fewer positives in the split are listed and left out of means.
         force: Replace what stands at `out`.
 
@@ -53,10 +57,10 @@ def evaluate(
     """
     check_free(out, force)
     check_fits(bundle, store)
-    samples = store.distinct(store.samples(split))
-    if not len(samples):
-        raise EvaluationError(f"the split '{find_name('split', split, SPLITS)}' has no samples", file=store.path)
+    samples = judged_samples(store, split)
     scores = score_samples(bundle, store, samples)
+    beside = compute_baselines(store, samples) if baselines else {}
+    beside |= {name: Baseline(values, {}) for name, values in (others or {}).items()}
     provenance = {
         "data": {"store": str(store.path), "sha256": store.checksum(), **store.provenance},
         "split": split,
@@ -72,10 +76,22 @@ def evaluate(
         targets=bundle.targets,
         train_positives=np.asarray(bundle.train_positives, dtype=np.int64),
         provenance=provenance,
-        baselines=compute_baselines(store, samples) if baselines else {},
+        baselines=beside,
         min_positives=min_positives,
         force=force,
     )
+
+
+def judged_samples(store: Store, split: str) -> Indices:
+    """The samples that a split is judged on: each locus once, whichever strands of it the store holds.
+
+    Raises:
+        EvaluationError: There are none.
+    """
+    samples = store.distinct(store.samples(split))
+    if not len(samples):
+        raise EvaluationError(f"the split '{find_name('split', split, SPLITS)}' has no samples", file=store.path)
+    return samples
 
 
 def versions() -> dict[str, str]:

@@ -71,6 +71,7 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
         if not len(drawn):
             axes.text(0.5, 0.5, "no target has both positives and negatives", ha="center", va="center")
     if len(drawn):
+        targets = "1 target" if len(drawn) == 1 else f"{len(drawn)} targets"
         for panel in _panels(plots, labels, model.scores, drawn, "curves"):
             if len(drawn) <= len(_COLOURS):
                 for row in range(len(drawn)):
@@ -85,16 +86,14 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
                 panel.axes.plot(_GRID, np.median(panel.curves, axis=0), label=label, linewidth=1.1, **style)
         for axes, title in zip(plots, ("Average precision", "AUROC"), strict=True):
             axes.legend(
-                title=title,
+                title=f"{title} ({targets}, {metrics.num_samples:,} samples)",
                 loc="upper left",
-                bbox_to_anchor=(0, -0.14),
+                bbox_to_anchor=(0, -0.11),
                 frameon=False,
                 fontsize=9,
                 alignment="left",
                 handlelength=3,
             )
-    targets = "1 target" if len(drawn) == 1 else f"{len(drawn)} targets"
-    figure.suptitle(f"{targets}, {metrics.num_samples:,} samples")
     figure.savefig(path, dpi=150, bbox_inches="tight", format="png")
 
 

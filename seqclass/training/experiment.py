@@ -101,6 +101,7 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
     fit.add_argument("--out", type=str, default=str(_run_folder(name)), help="folder of the run")
     fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     fit.add_argument("--force", action="store_true", help="replace a run that exists")
+    fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
     fit.add_class_arguments(StoreDataModule, "data", skip={"seed"})
     skipped: set[str | int] = {argument for argument in _FROM_STORE if argument in inspect.signature(build).parameters}
     fit.add_function_arguments(build, "model", skip=skipped)
@@ -198,8 +199,8 @@ def _fit(build: Callable[..., Classifier], name: str, options: Namespace, parser
     if best.best_model_score is not None:
         bundle.provenance["valid_average_precision"] = float(best.best_model_score)
     bundle.save(out / "bundle")
-    if not len(store.samples("test")):
-        say("no test split in this store: trained, not evaluated")
+    if not options.evaluate or not len(store.samples("test")):
+        say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
         return {}
     metrics = evaluate(bundle, store, out / "report")
     Console().print(summary_table(metrics))

@@ -29,7 +29,7 @@ from seqclass.targets import Target
 
 _CHANNELS = "AGCT"
 _BIN = 200
-# The tokens of a block take a quarter of its one-hot form. An array above 32 MiB goes back to the system as soon as it is
+# The tokens of a block take a quarter of its one-hot form. An array above 32 MiB goes back to the system once it is
 # freed; smaller ones would leave holes between the names of the contigs.
 _ONEHOT_BLOCK_BYTES, _LABEL_BLOCK_BYTES = 160 << 20, 64 << 20
 
