@@ -19,7 +19,8 @@ from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
-from seqclass.evaluation.baselines import Baseline, compute_baselines
+from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.multilabel import Baseline
 from seqclass.evaluation.report import write_report
 from seqclass.predict import check_fits, score_samples
 
