@@ -36,23 +36,24 @@ SMALL = {"channels": 64, "widths": [64, 128], "strides": [2, 2], "expansion": 2,
 SMALL |= {"layers": 1, "pool": "centre-max", "hidden": 64}
 EXPLAINED = 40  # positive test windows a target
 
-Plants = dict[tuple[str, str], list[tuple[int, int]]]
+Plants = dict[tuple[str, str], list[Mark]]
 
 
 def read_plants(path: Path) -> Plants:
-    """Where each target's motifs lie: starts and ends by (chromosome, target)."""
+    """Where each target's motifs lie on a chromosome, by (chromosome, target)."""
     plants: Plants = {}
     with open(path, encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            plants.setdefault((row["chrom"], row["target"]), []).append((int(row["start"]), int(row["end"])))
+            site = Mark(int(row["start"]), int(row["end"]), row["motif"])
+            plants.setdefault((row["chrom"], row["target"]), []).append(site)
     return plants
 
 
-def planted(store: Store, sample: int, target: str, plants: Plants) -> list[tuple[int, int]]:
-    """The sites of a target that lie in a sample's window, 0-based half-open in it."""
-    chrom, start = store.contig_names[store.views.contig[sample]], int(store.views.start[sample])
-    sites = [(begin - start, end - start) for begin, end in plants[chrom, target]]
-    return [(begin, end) for begin, end in sites if begin >= 0 and end <= WINDOW]
+def planted(store: Store, sample: int, target: str, plants: Plants) -> list[Mark]:
+    """The sites of a target that lie in a sample's window, placed in it."""
+    chrom, first = store.contig_names[store.views.contig[sample]], int(store.views.start[sample])
+    sites = [Mark(start - first, end - first, motif) for start, end, motif in plants[chrom, target]]
+    return [site for site in sites if site.start >= 0 and site.end <= WINDOW]
 
 
 def mean_share(bundle: Bundle, store: Store, samples: np.ndarray, plants: Plants, method: str) -> float:
@@ -61,8 +62,9 @@ def mean_share(bundle: Bundle, store: Store, samples: np.ndarray, plants: Plants
     for column, target in enumerate(store.targets):
         positive = samples[store.labels(samples)[:, column] == 1][:EXPLAINED]
         maps = grad_cam(bundle, Tape.cover(store, [positive]).windows(positive), column, method=method)
-        sites = [planted(store, sample, target.name, plants) for sample in positive]
-        shares += [share_inside(saliency, inside) for saliency, inside in zip(maps, sites, strict=True)]
+        for sample, saliency in zip(positive.tolist(), maps, strict=True):
+            sites = planted(store, sample, target.name, plants)
+            shares.append(share_inside(saliency, [(site.start, site.end) for site in sites]))
     return float(np.nanmean(shares))
 
 
@@ -99,17 +101,16 @@ def main() -> None:
     column = find_target(trained.targets, PAIR_TARGET)
     positive = samples[store.labels(samples)[:, column] == 1]
     scores = score_samples(trained, store, positive)[:, column]
-    shown = positive[[np.argsort(scores)[len(scores) // 2]]]
-    tokens = Tape.cover(store, [shown]).windows(shown)
-    sites = planted(store, int(shown[0]), PAIR_TARGET, plants)
-    start = int(store.views.start[shown[0]])
+    middle = np.argsort(scores)[len(scores) // 2]
+    sample, start = int(positive[middle]), int(store.views.start[positive[middle]])
+    place = f"{store.contig_names[store.views.contig[sample]]}:{start:,}-{start + WINDOW:,}"
+    tokens = Tape.cover(store, [positive]).windows(positive[[middle]])
     plot_saliency(
         RUN / "saliency.png",
         store.alphabet.decode(tokens[0]),
         {method: grad_cam(trained, tokens, column, method=method)[0] for method in METHODS},
-        title=f"{store.contig_names[store.views.contig[shown[0]]]}:{start:,}-{start + WINDOW:,}, target {PAIR_TARGET}, "
-        f"probability {np.median(scores):.2f}; planted motifs in yellow",
-        marks=[Mark(*site, name) for site, name in zip(sorted(sites), PAIR_TARGET.split("+"), strict=False)],
+        title=f"{place}, target {PAIR_TARGET}, probability {scores[middle]:.2f}; planted motifs in yellow",
+        marks=planted(store, sample, PAIR_TARGET, plants),
         start=start,
     )
 

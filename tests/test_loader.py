@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqclass.data.loader import Batch, StoreLoader
-from seqclass.data.sampling import random_strands, shuffled, split_into_batches
+from seqclass.data.sampling import RandomStrands, batch_sizes, shuffled
 from seqclass.data.store import Store, Tape
 from seqclass.errors import StoreError, TrainingError
 
@@ -17,40 +17,38 @@ STREAMED = 2_000  # bytes: far less than the store, so that it is read in blocks
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5))
 def test_batches_share_an_epoch_without_loss_or_repetition(num_samples: int, batch_size: int, ranks: int) -> None:
-    order = np.random.default_rng(0).permutation(num_samples)
     if num_samples < ranks:
         with pytest.raises(TrainingError, match=f"{num_samples} samples cannot be shared by {ranks} processes"):
-            split_into_batches(order, batch_size, world_size=ranks)
+            batch_sizes(num_samples, batch_size, ranks)
         return
-    shares = [split_into_batches(order, batch_size, rank=rank, world_size=ranks) for rank in range(ranks)]
-    assert len({len(share) for share in shares}) == 1
-    sizes = {len(batch) for share in shares for batch in share}
-    assert max(sizes) <= batch_size
+    sizes = batch_sizes(num_samples, batch_size, ranks)
+    assert sum(sizes) == num_samples
+    assert len(sizes) % ranks == 0
+    assert min(sizes) > 0
+    assert max(sizes) <= batch_size or num_samples < len(sizes) + ranks
     assert max(sizes) - min(sizes) <= 1
-    assert sorted(np.concatenate([batch for share in shares for batch in share])) == list(range(num_samples))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 3))
 def test_a_shuffle_is_a_permutation_that_keeps_to_its_groups(
     blocks: list[int], at_once: int, seed: int, epoch: int
 ) -> None:
-    groups, order = shuffled(blocks, at_once, seed=seed, epoch=epoch)
+    groups = list(shuffled(blocks, at_once, seed=seed, epoch=epoch))
+    order = np.concatenate([order for _, order in groups])
     assert sorted(order) == list(range(sum(blocks)))
     block_of = np.repeat(np.arange(len(blocks)), blocks)
-    place = 0
-    for group in groups:
-        size = sum(blocks[block] for block in group)
-        assert set(block_of[order[place : place + size]]) == set(group)
-        place += size
-    again = shuffled(blocks, at_once, seed=seed, epoch=epoch)[1]
+    for group, visited in groups:
+        assert len(group) <= at_once
+        assert set(block_of[visited]) == set(group)
+    again = np.concatenate([order for _, order in shuffled(blocks, at_once, seed=seed, epoch=epoch)])
     assert (again == order).all()
 
 
 def test_another_epoch_or_seed_is_another_order() -> None:
-    orders = [shuffled([100], 1, seed=seed, epoch=epoch)[1] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    orders = [next(shuffled([100], 1, seed=seed, epoch=epoch))[1] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     assert not (orders[0] == orders[1]).all()
     assert not (orders[0] == orders[2]).all()
-    strands = [random_strands(1000, seed=0, epoch=epoch) for epoch in (0, 1)]
+    strands = [RandomStrands(0, epoch).next(1000) for epoch in (0, 1)]
     assert not (strands[0] == strands[1]).all()
     assert 400 < strands[0].sum() < 600
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from seqclass.data.sampling import random_strands, shuffled, split_into_batches
+from seqclass.data.sampling import RandomStrands, batch_sizes, shuffled
 from seqclass.data.store import Indices, Packed, Store, Tape, extent
 from seqclass.errors import StoreError
 
@@ -34,6 +35,13 @@ class Batch(NamedTuple):
         """Labels as `(batch, num_targets)` float zeros and ones, on the batch's device."""
         bits = torch.arange(7, -1, -1, device=self.packed.device, dtype=torch.uint8)
         return ((self.packed.unsqueeze(-1) >> bits) & 1).flatten(1)[:, :num_targets].float()
+
+
+class _Group(NamedTuple):
+    """Blocks that are in memory together, and their samples' positions in the order of visits."""
+
+    blocks: Indices
+    order: Indices
 
 
 class StoreLoader:
@@ -88,7 +96,7 @@ class StoreLoader:
         self.rank = rank
         self.world_size = world_size
         self._epoch = 0
-        self._resident: tuple[Tape, Packed] | None = None
+        self._held: tuple[_Group, Tape, Packed] | None = None
         label_bytes = (store.num_targets + 7) // 8
         if int(end.max() - begin.min()) + len(samples) * label_bytes <= memory:
             self._blocks = [np.arange(len(samples))]
@@ -103,11 +111,10 @@ class StoreLoader:
             largest = max(
                 int(end[block].max() - begin[block].min()) + len(block) * label_bytes for block in self._blocks
             )
-            # While a group is read, the one before is still held.
-            self._blocks_at_once = max(1, memory // (2 * largest))
+            self._blocks_at_once = max(1, memory // largest)
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // (self.batch_size * self.world_size))
+        return len(batch_sizes(len(self.samples), self.batch_size, self.world_size)) // self.world_size
 
     @property
     def streams(self) -> bool:
@@ -121,42 +128,56 @@ class StoreLoader:
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._epoch
         self._epoch += 1
+        strands = RandomStrands(self.seed, epoch) if self.random_strand else None
+        groups = self._groups(epoch)
+        group = next(groups)
+        begin = 0
+        for number, size in enumerate(batch_sizes(len(self.samples), self.batch_size, self.world_size)):
+            flip = None if strands is None else strands.next(size)
+            ours = number % self.world_size == self.rank
+            parts = []
+            taken = 0
+            # A batch may reach from one group of blocks into the next.
+            while taken < size:
+                if begin == len(group.order):
+                    group, begin = next(groups), 0
+                here = group.order[begin : begin + size - taken]
+                if ours:
+                    parts.append(self._gather(group, here, None if flip is None else flip[taken : taken + len(here)]))
+                begin += len(here)
+                taken += len(here)
+            if ours:
+                yield parts[0] if len(parts) == 1 else Batch(*map(torch.cat, zip(*parts, strict=True)))
+
+    def _groups(self, epoch: int) -> Iterator[_Group]:
+        """The groups of blocks in the order of visits, nothing of them read yet."""
         sizes = [len(block) for block in self._blocks]
         if self.shuffle:
-            groups, order = shuffled(sizes, self._blocks_at_once, seed=self.seed, epoch=epoch)
+            for blocks, order in shuffled(sizes, self._blocks_at_once, seed=self.seed, epoch=epoch):
+                yield _Group(blocks, order)
         else:
-            groups, order = [np.array([block]) for block in range(len(sizes))], np.arange(len(self.samples))
-        flip = random_strands(len(self.samples), seed=self.seed, epoch=epoch) if self.random_strand else None
-        # Where each group of blocks ends in the order of visits; a batch may reach from one group into the next.
-        ends = np.cumsum([sum(sizes[block] for block in group) for group in groups])
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        row = np.empty(len(order), dtype=np.int64)
-        current = -1
-        for batch in split_into_batches(order, self.batch_size, rank=self.rank, world_size=self.world_size):
-            parts: list[tuple[np.ndarray, np.ndarray]] = []
-            group_of = np.searchsorted(ends, place[batch], side="right")
-            for group in np.unique(group_of):
-                if group != current:
-                    tape, packed = self._load(groups[group])
-                    positions = np.concatenate([self._blocks[block] for block in groups[group]])
-                    row[positions] = np.arange(len(positions))
-                    current = group
-                part = batch[group_of == group]
-                parts.append(
-                    (tape.windows(self.samples[part], None if flip is None else flip[part]), packed[row[part]])
-                )
-            tokens, labels = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-            yield Batch(*map(torch.from_numpy, (tokens, labels, self.samples[batch])))
+            for block, positions in enumerate(self._blocks):
+                yield _Group(np.array([block]), positions)
 
-    def _load(self, group: Indices) -> tuple[Tape, Packed]:
-        if self._resident is not None:
-            return self._resident
-        blocks = [self.samples[self._blocks[block]] for block in group]
-        loaded = Tape.cover(self.store, blocks), self.store.packed_labels(np.concatenate(blocks))
-        if len(self._blocks) == 1:
-            self._resident = loaded
-        return loaded
+    def _gather(self, group: _Group, positions: Indices, flip: NDArray[np.bool_] | None) -> Batch:
+        tape, packed = self._read(group)
+        blocks = [self._blocks[block] for block in group.blocks]
+        # Rows of the labels are in the order of the blocks, and positions run through within a block.
+        first = np.array([block[0] for block in blocks])
+        rows = np.cumsum([0, *map(len, blocks[:-1])])
+        block = np.searchsorted(first, positions, side="right") - 1
+        samples = self.samples[positions]
+        row = positions - first[block] + rows[block]
+        return Batch(*map(torch.from_numpy, (tape.windows(samples, flip), packed[row], samples)))
+
+    def _read(self, group: _Group) -> tuple[Tape, Packed]:
+        """The tokens and labels of a group, kept until another group is read."""
+        if self._held is None or (self._held[0] is not group and len(self._blocks) > 1):
+            self._held = None
+            blocks = [self.samples[self._blocks[block]] for block in group.blocks]
+            tape = Tape.cover(self.store, blocks)
+            self._held = group, tape, self.store.packed_labels(np.concatenate(blocks))
+        return self._held[1:]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_resident": None}
+        return {**self.__dict__, "_held": None}

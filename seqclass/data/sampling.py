@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from seqclass.data.store import Indices
 from seqclass.errors import TrainingError
 
 
-def shuffled(blocks: Sequence[int], blocks_at_once: int, *, seed: int, epoch: int) -> tuple[list[Indices], Indices]:
+def shuffled(blocks: Sequence[int], blocks_at_once: int, *, seed: int, epoch: int) -> Iterator[tuple[Indices, Indices]]:
     """A random order that needs only a few blocks in memory at a time.
 
     Blocks are drawn in random order, `blocks_at_once` at a time, and the samples of those are mixed. With all blocks at
@@ -23,36 +23,46 @@ def shuffled(blocks: Sequence[int], blocks_at_once: int, *, seed: int, epoch: in
         seed: Of the run.
         epoch: From 0.
 
-    Returns:
-        The blocks of each group, ascending, and all samples in the order in which they are visited.
+    Yields:
+        The blocks of a group, ascending, and their samples in the order in which they are visited.
     """
     generator = np.random.default_rng([seed, epoch])
     first = np.concatenate([[0], np.cumsum(blocks)])
     drawn = generator.permutation(len(blocks))
-    groups = [np.sort(drawn[i : i + blocks_at_once]) for i in range(0, len(drawn), blocks_at_once)]
-    order = [
-        generator.permutation(np.concatenate([np.arange(first[block], first[block + 1]) for block in group]))
-        for group in groups
-    ]
-    return groups, np.concatenate(order)
+    for begin in range(0, len(drawn), blocks_at_once):
+        group = np.sort(drawn[begin : begin + blocks_at_once])
+        yield group, generator.permutation(np.concatenate([np.arange(*first[block : block + 2]) for block in group]))
 
 
-def random_strands(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """For each sample, whether its other strand is read in this epoch."""
-    return np.random.default_rng([seed, epoch, 1]).integers(0, 2, num_samples, dtype=np.uint8).astype(bool)
+class RandomStrands:
+    """Decides for one sample after the other, in the order of visits, whether its other strand is read.
+
+    Args:
+        seed: Of the run.
+        epoch: From 0.
+    """
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._generator = np.random.default_rng([seed, epoch, 1])
+
+    def next(self, count: int) -> NDArray[np.bool_]:
+        """For the next `count` samples, True where the other strand is read."""
+        return self._generator.integers(0, 2, count, dtype=np.uint8).astype(bool)
 
 
-def split_into_batches(order: Indices, batch_size: int, *, rank: int = 0, world_size: int = 1) -> list[Indices]:
-    """This rank's share of an epoch: no sample dropped, none repeated, as many batches on every rank.
+def batch_sizes(num_samples: int, batch_size: int, world_size: int = 1) -> list[int]:
+    """Sizes of an epoch's batches in the order of visits; rank r of `world_size` takes every one after the r-th.
 
-    The batches differ in size by at most one, and none is larger than `batch_size`.
+    No sample is dropped, none repeated, and all ranks get as many batches. The sizes differ by at most one, and none is
+    larger than `batch_size`, unless there would be batches without a sample.
 
     Raises:
         TrainingError: There are fewer samples than ranks.
     """
-    if len(order) < world_size:
+    if num_samples < world_size:
         raise TrainingError(
-            f"{len(order)} samples cannot be shared by {world_size} processes", remedy="Use fewer processes"
+            f"{num_samples} samples cannot be shared by {world_size} processes", remedy="Use fewer processes"
         )
-    steps = -(-len(order) // (batch_size * world_size))
-    return np.array_split(order, steps * world_size)[rank::world_size]
+    steps = min(-(-num_samples // (batch_size * world_size)), num_samples // world_size)
+    count = steps * world_size
+    return [num_samples // count + (number < num_samples % count) for number in range(count)]

@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -283,7 +284,7 @@ class Store:
         lengths = self.views.length
         return int(lengths[0]) if len(lengths) and (lengths == lengths[0]).all() else None
 
-    @property
+    @cached_property
     def contig_names(self) -> list[str]:
         with self.open() as file:
             return [name.decode() for name in file["contigs/name"][:]]
