@@ -23,11 +23,21 @@ from seqclass import __version__
 from seqclass.alphabets import Alphabet, get_alphabet
 from seqclass.atomic import atomic_folder
 from seqclass.blocks import build
-from seqclass.errors import AssemblyError, BundleError
+from seqclass.errors import BundleError, SeqclassError, UnknownNameError
 from seqclass.models import Classifier
 from seqclass.targets import Target
 
 FORMAT, VERSION = "seqclass-bundle", 1
+
+_TARGET_COLUMNS = ("name", "group", "train_positives")
+_CONFIG_FIELDS: dict[str, Any] = {
+    "version": int,
+    "model": dict,
+    "window": int | None,
+    "bin": int | None,
+    "weights_sha256": str,
+    "provenance": dict,
+}
 
 
 @dataclass
@@ -64,13 +74,23 @@ class Bundle:
 
         Raises:
             OutputExistsError: Something stands at `path` and `force` is false.
+            AssemblyError: A block of the model is not registered, or was built with arguments that JSON cannot hold.
+            BundleError: The weights could not be written (a full disk, say).
         """
         with atomic_folder(path, force=force) as folder:
             weights = folder / "model.safetensors"
-            save_file({key: value.contiguous().cpu() for key, value in self.model.state_dict().items()}, weights)
+            try:
+                save_file({key: value.contiguous().cpu() for key, value in self.model.state_dict().items()}, weights)
+            except SafetensorError as error:
+                raise BundleError(
+                    f"the weights could not be written ({error})",
+                    remedy="Make room on the disk; what stood here before is untouched",
+                    file=path,
+                ) from error
             rows = zip(self.targets, self.train_positives, strict=True)
             (folder / "targets.tsv").write_text(
-                "name\tgroup\ttrain_positives\n"
+                "\t".join(_TARGET_COLUMNS)
+                + "\n"
                 + "".join(f"{target.name}\t{target.group}\t{count}\n" for target, count in rows),
                 encoding="utf-8",
             )
@@ -95,18 +115,15 @@ class Bundle:
         """
         path = Path(path)
         config = _read_config(path)
+        model = _build(config["model"], path / "config.json")
         weights = path / "model.safetensors"
         try:
             if _sha256(weights) != config["weights_sha256"]:
-                raise BundleError("the weights are not those that were saved (checksum differs)", file=weights)
-            model: Classifier = build(config["model"])
+                raise _damaged(weights, "the weights are not those that were saved: their checksum differs")
             model.load_state_dict(load_file(weights))
-            lines = (path / "targets.tsv").read_text(encoding="utf-8").splitlines()[1:]
-            rows = [line.split("\t") for line in lines]
-            targets = [Target(name, group) for name, group, _ in rows]
-            positives = [int(count) for *_, count in rows]
-        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, AssemblyError) as error:
-            raise BundleError(f"the bundle is damaged ({error})", remedy="Copy or train it again", file=path) from error
+            targets, positives = _read_targets(path / "targets.tsv", model.num_targets)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise _damaged(path, f"the bundle cannot be read ({error})") from error
         model.eval()
         return cls(model, targets, positives, config["window"], config["bin"], config["provenance"])
 
@@ -122,16 +139,57 @@ def _read_config(path: Path) -> dict[str, Any]:
             file=path,
         ) from None
     except ValueError as error:
-        raise BundleError(f"this is not JSON ({error})", file=file) from None
+        raise _damaged(file, f"this is not JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise BundleError("this is not the configuration of a seqclass bundle", file=file)
-    if config["version"] > VERSION:
         raise BundleError(
-            f"the bundle has format version {config['version']}, newer than version {VERSION} that is understood here",
+            "this is not the configuration of a seqclass bundle",
+            remedy="Give the folder that training wrote, such as runs/NAME/bundle",
+            file=file,
+        )
+    version = config.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BundleError(
+            f"the bundle has format version {version}, newer than version {VERSION} that is understood here",
             remedy="Install a newer seqclass",
             file=path,
         )
+    for field_name, kind in _CONFIG_FIELDS.items():
+        if field_name not in config or not isinstance(config[field_name], kind):
+            raise _damaged(file, f"'{field_name}' is missing or of another kind than expected")
     return config
+
+
+def _build(assembly: dict[str, Any], file: Path) -> Classifier:
+    try:
+        model = build(assembly)
+    except UnknownNameError as error:
+        raise BundleError(
+            f"the model cannot be built: {error.problem}",
+            remedy="Import the module that registers this block before loading (seqclass.blocks.register_block), or "
+            "install the seqclass that wrote the bundle",
+            file=file,
+        ) from error
+    except (SeqclassError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise _damaged(file, f"the model cannot be built from it ({error})") from error
+    if not isinstance(model, Classifier):
+        raise _damaged(file, f"it describes a {type(model).__name__}, where a model is expected")
+    return model
+
+
+def _read_targets(file: Path, num_targets: int) -> tuple[list[Target], list[int]]:
+    header, *rows = (line.split("\t") for line in file.read_bytes().decode("utf-8", "replace").split("\n"))
+    if header != list(_TARGET_COLUMNS) or rows.pop() != [""]:
+        raise _damaged(file, "the table does not begin with its header, or is cut short")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(_TARGET_COLUMNS) or not row[2].isdigit():
+            raise _damaged(file, f"this is not {', '.join(_TARGET_COLUMNS)}, tab-separated", number)
+    if len(rows) != num_targets:
+        raise _damaged(file, f"it names {len(rows)} targets, and the model has {num_targets}")
+    return [Target(name, group) for name, group, _ in rows], [int(count) for *_, count in rows]
+
+
+def _damaged(file: Path, problem: str, line: int | None = None) -> BundleError:
+    return BundleError(problem, remedy="Copy the bundle again, or train the model again", file=file, record=line)
 
 
 def _sha256(file: Path) -> str:

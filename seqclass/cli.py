@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from seqclass import __version__
-from seqclass.terminal import plain_errors, say, take_debug
+from seqclass.terminal import plain_errors, say, show, take_debug
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -25,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="seqclass", description="Classifiers for DNA and protein sequences.")
+    parser = argparse.ArgumentParser(
+        prog="seqclass",
+        description="Classifiers for DNA and protein sequences.",
+        epilog="With --debug, any command shows the traceback of an error.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_data(_add(commands, "data", "turn raw data into a store, look at a store, simulate data"))
@@ -168,12 +172,10 @@ def _report_import(store: Any) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from seqclass.data.describe import describe
     from seqclass.data.store import Store
 
-    Console(highlight=False).print(describe(Store(options.store)))
+    show(describe(Store(options.store)))
 
 
 def _simulate_peaks(options: argparse.Namespace) -> None:
@@ -197,8 +199,6 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from seqclass.bundle import Bundle
     from seqclass.data.store import Store
     from seqclass.evaluation.evaluate import evaluate
@@ -213,7 +213,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         min_positives=options.min_test_positives,
         force=options.force,
     )
-    Console(highlight=False).print(summary_table(metrics))
+    show(summary_table(metrics))
     say(f"wrote {options.out}")
 
 

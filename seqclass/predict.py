@@ -79,10 +79,10 @@ def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.
     """Probabilities of samples of a store, `(samples, targets)`, in the order given.
 
     Raises:
-        StoreError: The store's alphabet, window or targets are not those of the bundle.
+        StoreError: The store's alphabet, window or targets are not those of the bundle, or there are no samples.
     """
     check_fits(bundle, store)
-    batch_size = max(1, _BATCH_RESIDUES // int(store.views.length[samples].max()))
+    batch_size = max(1, _BATCH_RESIDUES // int(store.views.length[samples].max(initial=1)))
     loader = StoreLoader(store, samples, batch_size)
     scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
     done = 0
@@ -101,7 +101,7 @@ def check_fits(bundle: Bundle, store: Store) -> None:
     """
     if store.alphabet is not bundle.alphabet:
         found = f"the store holds {store.alphabet.name}, and the model reads {bundle.alphabet.name}"
-        raise StoreError(found, file=store.path)
+        raise StoreError(found, remedy="Give a store of the model's alphabet", file=store.path)
     ours, theirs = [target.name for target in bundle.targets], [target.name for target in store.targets]
     if ours != theirs:
         differing = sorted(set(ours) ^ set(theirs)) or ["the order"]
@@ -119,21 +119,39 @@ def check_fits(bundle: Bundle, store: Store) -> None:
         )
 
 
-def read_sequences(bundle: Bundle, path: str | Path) -> Iterator[tuple[str, Tokens]]:
-    """Names and tokens of a FASTA file's records.
+class Stretch(NamedTuple):
+    """What of a sequence is scored at once: the sequence's name, where on it this begins, and `(length,)` tokens."""
+
+    name: str
+    start: int
+    tokens: Tokens
+
+
+def read_stretches(
+    bundle: Bundle, sequences: str | Path | Iterable[tuple[str, str]], policy: LengthPolicy
+) -> Iterator[Stretch]:
+    """The stretches to be scored of a FASTA file's records, or of pairs of a name and a sequence; see `cut`.
 
     Raises:
-        SequenceError: The file is missing, empty, no FASTA, or a letter is not of the model's alphabet.
+        SequenceError: The file is missing, empty or no FASTA, a sequence is empty, a letter is not of the model's
+            alphabet, or a length does not fit; file and record are named.
     """
-    for record in read_fasta(path):
+    file: str | Path | None = None
+    named: Iterator[tuple[str, str, str | bytes]]
+    if isinstance(sequences, str | Path):
+        file = sequences
+        named = ((f"line {line}, record '{name}'", name, letters) for name, _, letters, line in read_fasta(file))
+    else:
+        named = ((f"record '{name}'", name, letters) for name, letters in sequences)
+    for place, name, letters in named:
         try:
-            yield record.name, bundle.alphabet.encode(record.letters)
+            for start, tokens in cut(bundle, bundle.alphabet.encode(letters), policy):
+                yield Stretch(name, start, tokens)
         except SequenceError as error:
-            place = f"line {record.line}, record '{record.name}'"
-            raise SequenceError(error.problem, remedy=error.remedy, file=path, record=place) from None
+            raise SequenceError(error.problem, remedy=error.remedy, file=file, record=place) from None
 
 
-def cut(bundle: Bundle, name: str, tokens: Tokens, policy: LengthPolicy) -> Iterator[tuple[int, Tokens]]:
+def cut(bundle: Bundle, tokens: Tokens, policy: LengthPolicy) -> Iterator[tuple[int, Tokens]]:
     """The stretches of a sequence that are scored, each with its start.
 
     A model that takes any length scores the whole sequence, unless tiles are asked for. One of a fixed length scores
@@ -141,16 +159,18 @@ def cut(bundle: Bundle, name: str, tokens: Tokens, policy: LengthPolicy) -> Iter
     puts N around a shorter one; "tile" scores windows a bin apart over a longer one, and puts N around a shorter one.
 
     Raises:
-        SequenceError: The length does not fit, and the policy is "error".
+        SequenceError: The sequence is empty, or its length does not fit and the policy is "error".
     """
+    if not len(tokens):
+        raise SequenceError("the sequence is empty", remedy="Leave it out")
     length = bundle.length if policy != "tile" else bundle.length or bundle.window
     if length is None or len(tokens) == length:
         yield 0, tokens
     elif policy == "error":
         raise SequenceError(
             f"{len(tokens)} residues, where the model takes exactly {length}",
-            remedy="Pass --length-policy centre (crop or pad with N around the middle) or tile (score every window)",
-            record=f"record '{name}'",
+            remedy=f"Pass --length-policy centre (crop or pad with {bundle.alphabet.unknown} around the middle) "
+            "or tile (score every window)",
         )
     elif policy == "tile" and len(tokens) > length:
         last = len(tokens) - length
@@ -180,16 +200,10 @@ def predict(
     Raises:
         SequenceError: A sequence cannot be read, or its length does not fit; file and record are named.
     """
-    if isinstance(sequences, str | Path):
-        named = read_sequences(bundle, sequences)
-    else:
-        named = ((name, bundle.alphabet.encode(letters)) for name, letters in sequences)
-    stretches = (
-        (name, start, stretch) for name, tokens in named for start, stretch in cut(bundle, name, tokens, length_policy)
-    )
+    stretches = read_stretches(bundle, sequences, length_policy)
     with evaluating(bundle.model) as device:
         while chunk := list(islice(stretches, _CHUNK_SEQUENCES)):
-            scores = _score([tokens for *_, tokens in chunk], bundle, device)
+            scores = _score([stretch.tokens for stretch in chunk], bundle, device)
             for (name, start, tokens), row in zip(chunk, scores, strict=True):
                 yield Prediction(name, start, start + len(tokens), row)
 

@@ -25,13 +25,15 @@ class Advance(Protocol):
 def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Advance]:
     """Yields a function to report progress to; the bar appears after two seconds and vanishes at the end.
 
+    Where standard error is no terminal there is no bar.
+
     Args:
         description: What is being done, as in "Scoring test windows".
         total: How many units there are, if known.
         unit: What is counted, shown behind the figures.
     """
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -48,7 +50,7 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
     def advance(done: float = 1) -> None:
         nonlocal shown
         bar.advance(task, done)
-        if not shown and time.monotonic() - start > _PATIENCE_SECONDS:
+        if not shown and bar.console.is_terminal and time.monotonic() - start > _PATIENCE_SECONDS:
             bar.start()
             shown = True
 

@@ -12,7 +12,7 @@ from seqclass.attribution.grad_cam import METHODS, Method, grad_cam
 from seqclass.attribution.plots import plot_saliency
 from seqclass.bundle import Bundle
 from seqclass.errors import find_name
-from seqclass.predict import LengthPolicy, cut, evaluating, probabilities, read_sequences
+from seqclass.predict import LengthPolicy, evaluating, probabilities, read_stretches
 from seqclass.progress import track
 from seqclass.targets import find_target
 
@@ -52,35 +52,35 @@ def explain(
     """
     check_free(out, force)
     index = find_target(bundle.targets, target)
-    find_name("method", method, METHODS)
+    track_name = find_name("method", method, METHODS)
     find_name("layer", layer, bundle.model.sequence_layers())
     unit = "bp" if bundle.alphabet is DNA else "residues"
     written = [Path(out) / "saliency.tsv"]
     used: set[str] = set()
     with atomic_folder(out, force=force) as folder, open(folder / "saliency.tsv", "w", encoding="utf-8") as table:
         table.write("id\tposition\tletter\tsaliency\n")
-        for name, tokens in track(read_sequences(bundle, fasta), "Explaining", unit="sequences"):
-            for start, stretch in cut(bundle, name, tokens, length_policy):
-                (saliency,) = grad_cam(bundle, stretch[None], index, method=method, layer=layer)
-                letters = bundle.alphabet.decode(stretch)
-                table.writelines(
-                    f"{name}\t{start + place}\t{letter}\t{value:.6g}\n"
-                    for place, (letter, value) in enumerate(zip(letters, saliency.tolist(), strict=True))
-                )
-                if len(written) > max_plots:
-                    continue
-                with evaluating(bundle.model) as device, torch.inference_mode():
-                    score = float(probabilities(bundle, torch.from_numpy(stretch[None]).to(device))[0, index])
-                file = _file_name(name, used)
-                title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
-                plot_saliency(folder / file, letters, {method: saliency}, title=title, start=start, unit=unit)
-                written.append(Path(out) / file)
+        stretches = read_stretches(bundle, fasta, length_policy)
+        for name, start, tokens in track(stretches, "Explaining", unit="sequences"):
+            (saliency,) = grad_cam(bundle, tokens[None], index, method=method, layer=layer)
+            letters = bundle.alphabet.decode(tokens)
+            table.writelines(
+                f"{name}\t{start + place}\t{letter}\t{value:.6g}\n"
+                for place, (letter, value) in enumerate(zip(letters, saliency.tolist(), strict=True))
+            )
+            if len(written) > max_plots:
+                continue
+            with evaluating(bundle.model) as device, torch.inference_mode():
+                score = float(probabilities(bundle, torch.from_numpy(tokens[None]).to(device))[0, index])
+            file = _file_name(name, used)
+            title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
+            plot_saliency(folder / file, letters, {track_name: saliency}, title=title, start=start, unit=unit)
+            written.append(Path(out) / file)
     return written
 
 
 def _file_name(name: str, used: set[str]) -> str:
     """A file name made of a sequence's name, not yet in `used`, to which it is added."""
-    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:80].strip(".") or "_"
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:50].strip(".") or "_"
     number, candidate = 1, stem
     while candidate in used:
         number += 1

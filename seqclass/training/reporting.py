@@ -6,15 +6,16 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.console import Console
+
+from seqclass.terminal import say
 
 
 class EpochLines(pl.Callback):
     """Prints a line after each validation and logs samples a second."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
         self._start = 0.0
+        self._training_seconds = 0.0
         self._samples = 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -40,4 +41,4 @@ class EpochLines(pl.Callback):
             if name in values
         ]
         if trainer.is_global_zero:
-            self._console.print("  ".join(parts))
+            say("  ".join(parts))

@@ -1,0 +1,182 @@
+"""One training run: check, train, keep the best epoch as a bundle, judge it on the test split."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import shlex
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from seqclass.bundle import Bundle
+from seqclass.data.store import Store
+from seqclass.errors import OutputExistsError, TrainingError
+from seqclass.evaluation.evaluate import evaluate, versions
+from seqclass.evaluation.report import summary_table
+from seqclass.models import Classifier
+from seqclass.terminal import say
+from seqclass.training.checkpoints import AtomicCheckpointIO
+from seqclass.training.data import StoreDataModule
+from seqclass.training.reporting import EpochLines
+from seqclass.training.task import MultiLabelTask, Recipe
+
+# These arguments of a model come from the store, not from the command line.
+FROM_STORE = ("num_targets", "alphabet", "length")
+
+# These arguments of Lightning's trainer are decided here.
+OURS = (
+    "logger",
+    "callbacks",
+    "plugins",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "use_distributed_sampler",
+    "num_sanity_val_steps",
+)
+
+_CONFIG = "config.yaml"
+
+
+def fit_run(
+    build: Callable[..., Classifier], name: str, options: Namespace, save_config: Callable[[Path], None]
+) -> dict[str, Any]:
+    """Trains a model as the options of `fit` say and writes the run's folder.
+
+    The folder gets `config.yaml`, `logs/` for TensorBoard, `checkpoints/`, `bundle/` (the epoch with the best mean
+    average precision on validation) and `report/` (its metrics on the test split, which nothing before looks at).
+
+    Args:
+        build: Builds the model.
+        name: Of the run.
+        options: `out`, `seed`, `force`, `evaluate`, `data`, `model`, `recipe` and `trainer`.
+        save_config: Writes the resolved options to a file.
+
+    Returns:
+        What `report/metrics.json` holds; empty if nothing was evaluated.
+
+    Raises:
+        OutputExistsError: The run exists and is not to be replaced.
+        StoreError: The store cannot be read.
+        TrainingError: The store lacks training or validation samples, or the loss became infinite or NaN.
+    """
+    out = Path(options.out)
+    # Lightning starts this program once more for every further process; only the first one writes.
+    is_first = vars(rank_zero_only).get("rank", 0) == 0
+    if is_first:
+        _check_replaceable(out, options.force, Path(options.data.store))
+    _quieten_lightning()
+    pl.seed_everything(options.seed, verbose=False)
+    data = StoreDataModule(**options.data, seed=options.seed)
+    store = data.store
+    for split, purpose in (("train", "train"), ("valid", "validate")):
+        if not len(store.samples(split)):
+            raise TrainingError(
+                f"the store has no samples to {purpose} on",
+                remedy="Import it again with --valid-chroms or --valid-regions",
+                file=store.path,
+            )
+    bundle = _new_bundle(build, name, options, store)
+    if is_first:
+        if out.exists():
+            shutil.rmtree(out)
+        out.mkdir(parents=True)
+        save_config(out / _CONFIG)
+    best = ModelCheckpoint(
+        dirpath=out / "checkpoints", filename="best", monitor="valid/average_precision", mode="max", save_last=True
+    )
+    callbacks: list[Callback] = [best, EpochLines(), LearningRateMonitor("step")]
+    interactive = sys.stderr.isatty()
+    if interactive:
+        callbacks.append(RichProgressBar(leave=False))
+    trainer = pl.Trainer(
+        **vars(options.trainer),
+        default_root_dir=out,
+        logger=TensorBoardLogger(out, name="logs", version=""),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    if is_first:
+        say(
+            f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
+            f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
+            f"{store.num_targets} targets, {trainer.precision}; TensorBoard: tensorboard --logdir {out / 'logs'}"
+        )
+    start = time.monotonic()
+    trainer.fit(MultiLabelTask(bundle, Recipe(**options.recipe)), data)
+    if not is_first:
+        return {}
+    bundle.provenance |= {"training_seconds": round(time.monotonic() - start, 1), "steps": trainer.global_step}
+    if best.best_model_path:
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        bundle.model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
+    if best.best_model_score is not None:
+        bundle.provenance["valid_average_precision"] = float(best.best_model_score)
+    bundle.save(out / "bundle")
+    if not options.evaluate or not len(store.samples("test")):
+        say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
+        return {}
+    metrics = evaluate(bundle, store, out / "report")
+    Console(highlight=False).print(summary_table(metrics))
+    say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
+    return metrics
+
+
+def _check_replaceable(out: Path, force: bool, store: Path) -> None:
+    """Refuses to replace anything without leave, and with leave anything but an earlier run."""
+    if not out.exists():
+        return
+    if not force:
+        raise OutputExistsError(out)
+    if not out.is_dir() or (any(out.iterdir()) and not (out / _CONFIG).is_file()):
+        raise TrainingError("this is not a training run, so --force does not replace it", file=out)
+    if out.resolve() in store.resolve().parents:
+        raise TrainingError(f"replacing this run would delete the store in it ({store})", file=out)
+
+
+def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace, store: Store) -> Bundle:
+    """An untrained model for the store's targets, with what is known of its origin."""
+    known: dict[str, Any] = {"num_targets": store.num_targets, "alphabet": store.alphabet.name, "length": store.window}
+    wanted = inspect.signature(build).parameters
+    model = build(**{key: value for key, value in known.items() if key in wanted}, **options.model)
+    positives = store.positives("train")
+    if options.recipe.prior_from_train:
+        count = len(store.samples("train"))
+        model.set_prior(torch.from_numpy((positives + 0.5) / (count + 1)))
+    provenance = {
+        "experiment": name,
+        "seed": options.seed,
+        "recipe": dict(vars(options.recipe)),
+        "epochs": options.trainer.max_epochs,
+        "batch_size": options.data.batch_size,
+        "precision": str(options.trainer.precision),
+        "data": {"sha256": store.checksum(), **store.provenance},
+        "versions": versions(),
+        "command": shlex.join(sys.argv),
+    }
+    bin = store.provenance.get("bin")
+    return Bundle(model, store.targets, [int(count) for count in positives], store.window, bin, provenance)
+
+
+def _quieten_lightning() -> None:
+    """Leaves out advice that does not apply here, such as to use worker processes: the loader needs none."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for advice in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "tensorboardX"):
+        warnings.filterwarnings("ignore", f".*{advice}.*")

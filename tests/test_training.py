@@ -1,0 +1,190 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from seqclass.bundle import Bundle
+from seqclass.data.simulate.peaks import simulate_peaks
+from seqclass.data.sources.peaks import import_peaks
+from seqclass.data.store import Store
+from seqclass.errors import OutputExistsError, StoreError, TrainingError
+from seqclass.metrics import rank_targets
+from seqclass.models import wrn_transformer_xl
+from seqclass.predict import score_samples
+from seqclass.training import run_experiment
+
+SMALL = ["--model.channels=8", "--model.widths=[8,16]", "--model.strides=[2,2]", "--model.expansion=2"]
+SMALL += ["--model.layers=1", "--model.heads=2", "--model.head_size=4", "--model.inner=16", "--model.hidden=16"]
+SMALL += ["--model.pool=centre-max", "--data.batch_size=64"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("simulated")
+    raw = simulate_peaks(folder / "raw", chromosomes=3, length=40_000)
+    return import_peaks(
+        folder / "store.h5",
+        genome=raw / "genome.fa",
+        peaks=raw / "peaks",
+        window=200,
+        valid_chroms=["chr2"],
+        test_chroms=["chr3"],
+    )
+
+
+def fit(store: Store, out: Path, *options: str) -> dict[str, object]:
+    arguments = ["fit", f"--data.store={store.path}", f"--out={out}", "--trainer.max_epochs=2", *SMALL, *options]
+    return run_experiment(wrn_transformer_xl, name="test", arguments=arguments)
+
+
+def test_a_run_leaves_all_it_promises(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    metrics = fit(store, out)
+    for name in ("config.yaml", "checkpoints/best.ckpt", "bundle/config.json", "report/per_target.tsv", "logs"):
+        assert (out / name).exists(), name
+    assert list((out / "logs").glob("events.out.tfevents.*"))
+    written = json.loads((out / "report" / "metrics.json").read_text())
+    assert written["model"] == json.loads(json.dumps(metrics["model"]))
+    provenance = written["provenance"]
+    assert provenance["data"]["sha256"] == store.checksum()
+    assert provenance["data"]["label_rule"] == "auto"
+    assert provenance["data"]["keep"] == "all"
+    assert provenance["split"] == "test"
+    assert provenance["model"]["seed"] == 0
+    assert {"seqclass", "torch", "numpy"} <= set(provenance["versions"])
+    assert "strands" in provenance
+    assert provenance["command"]
+
+
+def test_the_same_seed_gives_the_same_metrics_to_the_last_digit(store: Store, tmp_path: Path) -> None:
+    runs = [fit(store, tmp_path / name, f"--seed={seed}") for name, seed in (("a", 3), ("b", 3), ("c", 4))]
+    assert runs[0]["model"] == runs[1]["model"]
+    assert runs[0]["per_target"] == runs[1]["per_target"]
+    assert runs[0]["model"] != runs[2]["model"]
+    weights = [(tmp_path / name / "bundle" / "model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_a_saved_configuration_repeats_the_run(store: Store, tmp_path: Path) -> None:
+    first = fit(store, tmp_path / "a", "--seed=5", "--recipe.learning_rate=0.002")
+    config = ["fit", f"--config={tmp_path / 'a' / 'config.yaml'}", f"--out={tmp_path / 'b'}"]
+    assert run_experiment(wrn_transformer_xl, name="test", arguments=config)["model"] == first["model"]
+
+
+def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    raw = simulate_peaks(tmp_path / "raw", chromosomes=2, length=400_000, sharpness=1)
+    peaks = {"genome": raw / "genome.fa", "peaks": raw / "peaks", "window": 200}
+    store = import_peaks(tmp_path / "store.h5", **peaks, valid_chroms=["chr2"])
+    options = [
+        "--trainer.max_epochs=6",
+        "--recipe.learning_rate=0.004",
+        "--model.channels=48",
+        "--model.widths=[48,64]",
+    ]
+    assert fit(store, tmp_path / "run", *options, "--model.embedding=one-hot") == {}
+    bundle = Bundle.load(tmp_path / "run" / "bundle")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in bundle.model.state_dict().items():
+        assert torch.equal(value, best[f"model.{name}"]), name
+    samples = store.samples("valid")
+    labels = store.labels(samples)
+    precision = rank_targets(labels, score_samples(bundle, store, samples)).average_precision
+    assert precision.mean() > 3 * labels.mean()
+    assert bundle.provenance["valid_average_precision"] == pytest.approx(precision.mean(), abs=0.02)
+
+
+def test_a_fresh_model_starts_from_the_prevalence_of_train(store: Store, tmp_path: Path) -> None:
+    fit(store, tmp_path / "run", "--recipe.learning_rate=0.0", "--evaluate=false")
+    bundle = Bundle.load(tmp_path / "run" / "bundle")
+    bias = torch.sigmoid(bundle.model.head.out.bias).detach().numpy()
+    count = len(store.samples("train"))
+    np.testing.assert_allclose(bias, (store.positives("train") + 0.5) / (count + 1), rtol=1e-4)
+    assert list(bundle.train_positives) == store.positives("train").tolist()
+
+
+def test_a_run_that_exists_is_kept_unless_forced(store: Store, tmp_path: Path) -> None:
+    quick = ["--evaluate=false", "--trainer.max_epochs=1"]
+    fit(store, tmp_path / "run", *quick)
+    (tmp_path / "run" / "old").touch()
+    with pytest.raises(OutputExistsError, match="--force"):
+        fit(store, tmp_path / "run", *quick)
+    missing = ["fit", "--data.store=none.h5", f"--out={tmp_path / 'run'}", "--force"]
+    with pytest.raises(StoreError, match="no such file"):
+        run_experiment(wrn_transformer_xl, name="test", arguments=missing)
+    assert (tmp_path / "run" / "old").exists()
+    fit(store, tmp_path / "run", "--force", *quick)
+    assert not (tmp_path / "run" / "old").exists()
+
+
+def test_force_replaces_nothing_but_runs(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    with pytest.raises(TrainingError, match="not a training run"):
+        fit(store, tmp_path / "thesis", "--force")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    inside = shutil.copy(store.path, tmp_path / "run" / "store.h5")
+    with pytest.raises(TrainingError, match="would delete the store"):
+        fit(Store(inside), tmp_path / "run", "--force")
+    assert (tmp_path / "thesis" / "chapter.tex").exists()
+    assert (tmp_path / "run" / "store.h5").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_epochs(store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "experiment.py"
+    script.write_text(
+        "from seqclass.models import wrn_transformer_xl\n"
+        "from seqclass.training import run_experiment\n"
+        "run_experiment(wrn_transformer_xl, name='two')\n"
+    )
+    options = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]
+    command = [sys.executable, str(script), "fit", f"--data.store={store.path}", *SMALL, *options]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 0, ended.stderr
+    bundle = Bundle.load(tmp_path / "runs" / "two" / "bundle")
+    # 200 training samples, 64 a step on each of two processes.
+    assert bundle.provenance["steps"] == 2
+    assert (tmp_path / "runs" / "two" / "report" / "metrics.json").exists()
+
+
+def test_a_loss_that_is_no_number_stops_with_a_remedy(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf).*learning_rate"):
+        fit(store, tmp_path / "run", "--recipe.learning_rate=1e30", "--recipe.warmup_steps=0")
+
+
+def test_a_store_without_validation_samples_is_refused(make_store: Callable[..., Store], tmp_path: Path) -> None:
+    store = make_store()
+    store.split[:] = 0
+    with h5py.File(store.path, "r+") as file:
+        file["split"][:] = 0
+    with pytest.raises(TrainingError, match="no samples to validate on"):
+        fit(store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_experiment_script_prints_its_configuration() -> None:
+    script = Path(__file__).parents[1] / "experiments" / "yeast_chip_exo.py"
+    command = [sys.executable, str(script), "fit", "--data.store=none.h5", "--model.expansion=8", "--print_config"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "expansion: 8" in ended.stdout
+    assert "max_epochs: " in ended.stdout
+    assert "learning_rate: 0.001" in ended.stdout
+
+
+def test_an_experiment_script_says_bad_input_in_one_line(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "experiments" / "yeast_chip_exo.py"
+    command = [sys.executable, str(script), "fit", "--data.store=none.h5"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: none.h5: there is no such file. Make one with 'seqclass data import'.\n"
+    assert os.listdir(tmp_path) == []
