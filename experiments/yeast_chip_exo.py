@@ -26,6 +26,7 @@ def model(
     centre: int = 200,
     hidden: int = 512,
     dropout: float = 0.3,
+    stem_dropout: float = 0.0,
 ) -> SequenceClassifier:
     """The yeast model.
 
@@ -39,9 +40,10 @@ def model(
         centre: Residues in the middle that the labels describe.
         hidden: Units of the head's dense layer.
         dropout: Share of them dropped.
+        stem_dropout: Share of channels dropped in each residual block.
     """
     embedding = OneHotEmbedding("dna")
-    stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion)
+    stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion, dropout=stem_dropout)
     encoder = TransformerXLEncoder(widths[-1], layers, causal=causal)
     head = DenseHead(2 * widths[-1], num_targets, CentreMax(centre // stem.stride), hidden, dropout)
     return SequenceClassifier(embedding, stem, encoder, head, skip="concatenate")
