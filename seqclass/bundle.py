@@ -29,7 +29,7 @@ from seqclass.targets import Target
 
 FORMAT, VERSION = "seqclass-bundle", 1
 
-_TARGET_COLUMNS = ("name", "group", "train_positives")
+_TARGET_HEADER = "name\tgroup\ttrain_positives\n"
 _CONFIG_FIELDS: dict[str, Any] = {
     "version": int,
     "model": dict,
@@ -89,9 +89,7 @@ class Bundle:
                 ) from error
             rows = zip(self.targets, self.train_positives, strict=True)
             (folder / "targets.tsv").write_text(
-                "\t".join(_TARGET_COLUMNS)
-                + "\n"
-                + "".join(f"{target.name}\t{target.group}\t{count}\n" for target, count in rows),
+                _TARGET_HEADER + "".join(f"{target.name}\t{target.group}\t{count}\n" for target, count in rows),
                 encoding="utf-8",
             )
             config = {
@@ -177,12 +175,13 @@ def _build(assembly: dict[str, Any], file: Path) -> Classifier:
 
 
 def _read_targets(file: Path, num_targets: int) -> tuple[list[Target], list[int]]:
-    header, *rows = (line.split("\t") for line in file.read_bytes().decode("utf-8", "replace").split("\n"))
-    if header != list(_TARGET_COLUMNS) or rows.pop() != [""]:
+    text = file.read_bytes().decode("utf-8", "replace")
+    if not text.startswith(_TARGET_HEADER) or not text.endswith("\n"):
         raise _damaged(file, "the table does not begin with its header, or is cut short")
+    rows = [line.split("\t") for line in text.split("\n")[1:-1]]
     for number, row in enumerate(rows, start=2):
-        if len(row) != len(_TARGET_COLUMNS) or not row[2].isdigit():
-            raise _damaged(file, f"this is not {', '.join(_TARGET_COLUMNS)}, tab-separated", number)
+        if len(row) != 3 or not row[2].isdigit():
+            raise _damaged(file, "a target's name, group and number of positives are expected", number)
     if len(rows) != num_targets:
         raise _damaged(file, f"it names {len(rows)} targets, and the model has {num_targets}")
     return [Target(name, group) for name, group, _ in rows], [int(count) for *_, count in rows]

@@ -75,9 +75,7 @@ def test_the_folder_holds_three_files_and_no_pickle(saved: Path) -> None:
     assert not [name for name, data in files.items() if data.startswith((b"\x80", b"PK"))]
 
 
-@pytest.mark.parametrize(
-    "make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text(">a\nACGT")]
-)
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch])
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "here")
     with pytest.raises(BundleError, match=r"here: this is not a bundle .*Give the folder that training wrote"):
@@ -194,10 +192,7 @@ def test_an_existing_bundle_is_replaced_only_by_force(saved: Path, make_bundle: 
 
 def test_the_old_bundle_stands_when_saving_fails_half_way(saved: Path, make_bundle: Callable[..., Bundle]) -> None:
     class Unregistered(Block):
-        def forward(
-            self, x: torch.Tensor, mask: torch.Tensor | None = None
-        ) -> tuple[torch.Tensor, torch.Tensor | None]:
-            return x, mask
+        pass
 
     before = contents(saved)
     bundle = make_bundle()

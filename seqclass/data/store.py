@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from seqclass.alphabets import Alphabet, Tokens, get_alphabet, reverse_complement
 from seqclass.atomic import atomic_file
 from seqclass.errors import SeqclassError, StoreError, find_name
+from seqclass.progress import track
 from seqclass.targets import Target
 
 FORMAT, VERSION = "seqclass-store", 1
@@ -336,7 +337,8 @@ class Store:
         """How many samples of a split carry each target, `(targets,)`, and how many carry any."""
         samples = self.samples(split)
         positives, labelled = np.zeros(self.num_targets, dtype=np.int64), 0
-        for begin in range(0, len(samples), 1 << 16):
+        begins = range(0, len(samples), 1 << 16)
+        for begin in track(begins, f"Counting labels of {split}", len(begins), "blocks"):
             labels = self.labels(samples[begin : begin + (1 << 16)])
             positives += labels.sum(axis=0, dtype=np.int64)
             labelled += int(labels.any(axis=1).sum())
@@ -355,7 +357,7 @@ class Store:
         with self.open() as file:
             for name in ("tokens", "labels"):
                 dataset = file[name]
-                for chunk in dataset.iter_chunks():
+                for chunk in track(dataset.iter_chunks(), f"Checksum of {name}", unit="chunks"):
                     digest.update(np.ascontiguousarray(dataset[chunk]).tobytes())
         for part in (self.contig_length, self.views.contig, self.views.start, self.views.length, self.views.strand):
             digest.update(np.ascontiguousarray(part).tobytes())
