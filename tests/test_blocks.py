@@ -1,6 +1,7 @@
 """Each block against a plain reference, and the promises that all keep: padding and batch-mates change nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,40 @@ def test_masked_batch_norm_equals_torch_on_the_real_positions() -> None:
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x.transpose(1, 2)).transpose(1, 2))
+
+
+def shared_batch_norm(rank: int, folder: str) -> None:
+    """One of two processes: its part of a batch through the norm, and the gradients that come back."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    x, mask, weight = torch.load(f"{folder}/batch.pt")
+    part = slice(0, 3) if rank == 0 else slice(3, 8)
+    mine = x[part].clone().requires_grad_()
+    norm = MaskedBatchNorm(5)
+    y = norm(mine, None if mask is None else mask[part])
+    (y * weight[part]).sum().backward()
+    torch.save((y.detach(), mine.grad, norm.running_mean, norm.running_var), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [True, False])
+def test_batch_norm_over_two_processes_equals_one_over_the_whole_batch(masked: bool, tmp_path: Path) -> None:
+    x, weight = torch.randn(8, 9, 5) + 3, torch.randn(8, 9, 5)
+    mask = torch.arange(9) < torch.randint(3, 10, (8, 1)) if masked else None
+    if mask is not None:
+        weight = weight * mask.unsqueeze(-1)
+    torch.save((x, mask, weight), tmp_path / "batch.pt")
+    torch.multiprocessing.spawn(shared_batch_norm, args=(str(tmp_path),), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    whole, norm = x.clone().requires_grad_(), MaskedBatchNorm(5)
+    y = norm(whole, mask)
+    (y * weight).sum().backward()
+    real = mask if mask is not None else torch.ones(8, 9, dtype=torch.bool)
+    torch.testing.assert_close(torch.cat([part[0] for part in parts])[real], y[real])
+    torch.testing.assert_close(torch.cat([part[1] for part in parts]), whole.grad, rtol=1e-4, atol=1e-5)
+    for _, _, mean, variance in parts:
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance, norm.running_var)
 
 
 def test_channel_dropout_drops_whole_channels_and_keeps_the_mean() -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -26,7 +27,8 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation of `(batch, length, channels)` or `(batch, channels)` whose statistics leave padding out.
 
-    Ioffe and Szegedy 2015 (arXiv:1502.03167). It is no subclass of `torch.nn.BatchNorm1d` on purpose: converters to
+    Ioffe and Szegedy 2015 (arXiv:1502.03167). While training in several processes, the statistics are those of all real
+    positions of all processes. It is no subclass of `torch.nn.BatchNorm1d` on purpose: converters to
     `SyncBatchNorm` would replace it and silently drop the mask.
 
     Args:
@@ -47,8 +49,8 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if self.training and mask is not None:
-            return self._normalise_masked(x, mask)
+        if self.training and (mask is not None or _is_shared()):
+            return self._normalise_by_real_positions(x, mask)
         if x.dim() == 2:
             return self._batch_norm(x)
         # Seen as an image of height 1, the same memory is channels-last, which has the fastest kernels.
@@ -59,15 +61,32 @@ class MaskedBatchNorm(nn.Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
 
-    def _normalise_masked(self, x: Tensor, mask: Tensor) -> Tensor:
-        real = x[mask].float()
+    def _normalise_by_real_positions(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        real = (x.reshape(-1, x.shape[-1]) if mask is None else x[mask]).float()
         variance, mean = torch.var_mean(real, dim=0, correction=0)
-        count = real.shape[0]
+        count = torch.tensor(float(real.shape[0]), device=x.device)
+        if _is_shared():
+            mean, variance, count = _over_all_processes(mean, variance, count)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1).clamp_min(1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (x * scale + (self.bias - mean * scale)).to(x.dtype)
+
+
+def _is_shared() -> bool:
+    """Whether several processes train one model together."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _over_all_processes(mean: Tensor, variance: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The moments of all processes' positions together, through which gradients flow back to each process."""
+    mean, variance, count = mean.double(), variance.double(), count.double()
+    parts = [count.unsqueeze(0), count * mean, count * (variance + mean.square())]
+    total: Tensor = all_reduce(torch.cat(parts))
+    count = total[0]
+    mean, square = (total[1:] / count).chunk(2)
+    return mean.float(), (square - mean.square()).clamp_min(0).float(), count.float()
 
 
 class ChannelDropout(nn.Module):
