@@ -131,6 +131,9 @@ def test_a_target_too_many_or_out_of_form_is_refused_with_its_line(saved: Path) 
     table.write_text(whole + "t3\t\t1\n")
     with pytest.raises(BundleError, match="names 4 targets, and the model has 3"):
         Bundle.load(saved)
+    table.write_text(whole + "t3")
+    with pytest.raises(BundleError, match="cut short"):
+        Bundle.load(saved)
     table.write_text(whole.replace("t1\t\t1", "t1\t\tmany"))
     with pytest.raises(BundleError, match=r"targets\.tsv, line 3: "):
         Bundle.load(saved)

@@ -150,7 +150,7 @@ def test_the_whole_job_from_raw_data_to_pictures(
 
 def test_a_model_is_trained_by_name_and_used(run: Run, work: Path) -> None:
     small = "--model.channels=8 --model.widths=[8,16] --model.strides=[2,2] --model.expansion=2 --model.layers=1"
-    line = f"fit --model WRN {small} --data.store store.h5 --out mine --trainer.max_epochs 1 --evaluate false"
+    line = f"fit --model WRN {small} --data.store store.h5 --out mine --trainer.max_epochs 1"
     ended = run(line)
     assert ended.code == 0, ended.err
     assert run("predict mine/bundle good.fa --out scores.tsv").code == 0
@@ -483,6 +483,21 @@ def test_the_system_refusing_and_an_interruption_end_plainly(capsys: pytest.Capt
             raise error
 
 
+@pytest.mark.parametrize("option", ["--model.nonsense 3", "--model.layers many", "--config none.yaml"])
+def test_a_wrong_option_of_fit_is_one_line(run: Run, work: Path, option: str) -> None:
+    ended = run(f"{FIT} --data.store store.h5 {option}")
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert option.split()[-1] in ended.err
+    assert ended.err.endswith("See --help for all options.\n")
+
+
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(run: Run, work: Path) -> None:
+    write("formula.fa", ">a$x_$", "ACGT" * 16)
+    assert run("explain bundle formula.fa --target reb1 --out pictures").code == 0
+
+
 # What it looks like
 
 
@@ -490,7 +505,7 @@ def test_nothing_is_wrapped_or_coloured_outside_a_terminal(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    folder = Path("with :dna: and spaces" + "-long" * 20, "b" * 90)
+    folder = Path("with :dna: and [bold] spaces" + "-long" * 20, "b" * 90)
     folder.mkdir(parents=True)
     Path("store.h5").rename(folder / "store.h5")
     main(["data", "info", str(folder / "store.h5")])

@@ -54,7 +54,7 @@ def test_what_is_not_fasta_is_one_clear_error(tmp_path: Path, content: bytes, me
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SequenceError, match="none.fa: there is no such file"):
+    with pytest.raises(SequenceError, match=r"none\.fa: there is no such file"):
         list(read_fasta(tmp_path / "none.fa"))
     with pytest.raises(SequenceError, match="this is a folder"):
         list(read_fasta(tmp_path))

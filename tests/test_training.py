@@ -15,7 +15,7 @@ from seqclass.bundle import Bundle
 from seqclass.data.simulate.peaks import simulate_peaks
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import Store
-from seqclass.errors import OutputExistsError, StoreError, TrainingError
+from seqclass.errors import OutputExistsError, SeqclassError, StoreError, TrainingError
 from seqclass.metrics import rank_targets
 from seqclass.models import wrn_transformer_xl
 from seqclass.predict import score_samples
@@ -169,6 +169,23 @@ def test_a_store_without_validation_samples_is_refused(make_store: Callable[...,
         file["split"][:] = 0
     with pytest.raises(TrainingError, match="no samples to validate on"):
         fit(store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--data.batch_size=0", "a batch of 0 samples"),
+        ("--model.heads=0", "1 layers, 0 heads of 4"),
+        ("--model.widths=[8,0]", "a stem of 8 channels"),
+        ("--trainer.accelerator=abacus", "the trainer cannot be set up so"),
+    ],
+)
+def test_impossible_options_are_one_error_and_leave_no_run(
+    store: Store, tmp_path: Path, option: str, message: str
+) -> None:
+    with pytest.raises(SeqclassError, match=message):
+        fit(store, tmp_path / "run", option)
     assert not (tmp_path / "run").exists()
 
 

@@ -84,7 +84,7 @@ def plot_saliency(
         axis.spines[["top", "right"]].set_visible(False)
         axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         axis.yaxis.get_offset_text().set_size(7)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     with atomic_file(path, force=force) as partial:
         figure.savefig(partial)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seqclass.blocks.base import Block, register_block
 from seqclass.blocks.masking import ChannelDropout
+from seqclass.errors import AssemblyError
 
 
 def sinusoids(distances: Tensor, channels: int) -> Tensor:
@@ -114,6 +115,9 @@ class TransformerXLEncoder(Block):
         inner: Units of the feed-forward networks.
         causal: Whether a position sees only itself and what lies before; by default it sees both sides.
         dropout: Share of channels dropped before each addition.
+
+    Raises:
+        AssemblyError: A number is not positive.
     """
 
     def __init__(
@@ -127,6 +131,8 @@ class TransformerXLEncoder(Block):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if min(channels, layers, heads, head_size, inner) < 1:
+            raise AssemblyError(f"an encoder of {layers} layers, {heads} heads of {head_size}, {inner} inner units")
         self.in_channels = self.out_channels = channels
         self.layers = nn.ModuleList(
             TransformerXLLayer(channels, heads, head_size, inner, causal, dropout) for _ in range(layers)

@@ -110,7 +110,7 @@ class WideResNetStem(Block):
         dropout: Share of channels dropped at the end of each block.
 
     Raises:
-        AssemblyError: `widths` and `strides` differ in number, or a kernel size is even.
+        AssemblyError: `widths` and `strides` differ in number, one of them is not positive, or a kernel size is even.
     """
 
     def __init__(
@@ -128,6 +128,8 @@ class WideResNetStem(Block):
         super().__init__()
         if len(widths) != len(strides) or not widths:
             raise AssemblyError(f"{len(widths)} widths and {len(strides)} strides", remedy="Give one of each a block")
+        if min(channels, *widths, *strides, expansion) < 1 or expansion * min(widths) < 4:
+            raise AssemblyError(f"a stem of {channels} channels, widths {widths}, strides {strides}, x{expansion}")
         self.in_channels = in_channels
         self.out_channels = widths[-1]
         self.stride = math.prod(strides)

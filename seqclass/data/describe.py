@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from seqclass.data.store import SPLITS, Store
@@ -19,14 +20,14 @@ def describe(store: Store, most_targets: int = 10) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     size = store.path.stat().st_size
     window = "of different lengths" if store.window is None else f"of {store.window:,}"
-    facts.add_row("store", f"{store.path} ({size / 1e6:,.1f} MB, format version {store.version})")
+    facts.add_row("store", f"{escape(str(store.path))} ({size / 1e6:,.1f} MB, format version {store.version})")
     facts.add_row("source", str(store.provenance.get("source", "unknown")))
     facts.add_row(
         "sequence", f"{store.num_residues:,} {store.alphabet.name} letters in {len(store.contig_length):,} contigs"
     )
     facts.add_row("samples", f"{len(store):,} {window} letters, {int((store.views.strand < 0).sum()):,} on strand -1")
     groups = sorted({target.group for target in store.targets} - {""})
-    facts.add_row("targets", f"{store.num_targets:,}" + (f" in groups {', '.join(groups)}" if groups else ""))
+    facts.add_row("targets", f"{store.num_targets:,}" + (f" in groups {escape(', '.join(groups))}" if groups else ""))
     facts.add_row("sha256", store.checksum())
 
     splits = Table(title="splits", title_justify="left")
@@ -50,6 +51,8 @@ def describe(store: Store, most_targets: int = 10) -> RenderableType:
         if place == most_targets and len(shown) < len(order):
             targets.add_row(f"... {len(order) - len(shown):,} more ...", "", "", "")
         target = store.targets[index]
-        targets.add_row(target.name, target.group, f"{total[index]:,}", f"{total[index] / max(1, len(store)):.2%}")
-    notes = [f"- {note}" for note in store.provenance.get("notes", [])]
+        targets.add_row(
+            escape(target.name), escape(target.group), f"{total[index]:,}", f"{total[index] / max(1, len(store)):.2%}"
+        )
+    notes = [f"- {escape(note)}" for note in store.provenance.get("notes", [])]
     return Group(facts, splits, targets, *notes)

@@ -207,7 +207,7 @@ class PrincipalAxes:
         deviation = covariance.diagonal().sqrt()
         deviation[deviation == 0] = 1
         correlation = covariance / deviation[:, None] / deviation
-        variance, axes = torch.linalg.eigh(correlation.to(features.dtype))
+        variance, axes = (part.to(features.dtype) for part in torch.linalg.eigh(correlation))
         self.variance = variance.clamp(min=0)
         self.axes = axes / deviation[:, None].to(features.dtype)
         for block in _blocks(features):
@@ -310,6 +310,8 @@ def _minimise(
     """
     # The rounding error of a value, below which a step uphill cannot be told from a good one.
     slack = 10 * torch.finfo(point.dtype).eps
+    # Its inverse would be infinite.
+    smallest = torch.finfo(point.dtype).tiny
     value, gradient = loss(point)
     memory: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=8)
     for _ in range(max_iterations):
@@ -329,7 +331,7 @@ def _minimise(
             trial_gradient = torch.where(uphill, gradient, trial_gradient)
         step, change = trial - point, trial_gradient - gradient
         curvature = (step * change).sum(0)
-        memory.append((step, change, torch.where(curvature > 0, 1 / curvature, 0)))
+        memory.append((step, change, torch.where(curvature > smallest, 1 / curvature, 0)))
         gained = float((value - trial_value).sum())
         point, value, gradient = trial, trial_value, trial_gradient
         if gained < tolerance * float(value.sum()):

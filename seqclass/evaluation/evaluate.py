@@ -56,6 +56,7 @@ def evaluate(
         StoreError: The store does not fit the bundle.
         EvaluationError: The split is empty.
     """
+    split = find_name("split", split, SPLITS)
     check_free(out, force)
     check_fits(bundle, store)
     samples = judged_samples(store, split)
@@ -91,7 +92,7 @@ def judged_samples(store: Store, split: str) -> Indices:
     """
     samples = store.distinct(store.samples(split))
     if not len(samples):
-        raise EvaluationError(f"the split '{find_name('split', split, SPLITS)}' has no samples", file=store.path)
+        raise EvaluationError(f"the split '{split}' has no samples", file=store.path)
     return samples
 
 

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from seqclass.alphabets import DNA
 from seqclass.data.loader import StoreLoader
 from seqclass.data.store import Store
+from seqclass.errors import TrainingError
 
 
 class StoreDataModule(pl.LightningDataModule):
@@ -18,12 +19,18 @@ class StoreDataModule(pl.LightningDataModule):
         random_strand: While training, read each DNA sample from a random strand in each epoch.
         memory: Bytes that the tokens and labels of a split may take; a larger split is streamed in blocks.
         seed: Of order and strands.
+
+    Raises:
+        StoreError: The store cannot be read.
+        TrainingError: The batch size is not positive.
     """
 
     def __init__(
         self, store: str, batch_size: int = 128, random_strand: bool = True, memory: int = 2 << 30, seed: int = 0
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise TrainingError(f"a batch of {batch_size} samples", remedy="Let --data.batch_size be at least 1")
         self.store = Store(store)
         self.batch_size = batch_size
         self.random_strand = random_strand and self.store.alphabet is DNA

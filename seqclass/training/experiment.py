@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
+from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
 from seqclass.predict import LengthPolicy, write_predictions
-from seqclass.terminal import plain_errors, say, take_debug
+from seqclass.terminal import plain_errors, say, show, take_debug
 from seqclass.training.data import StoreDataModule
 from seqclass.training.fit import FROM_STORE, OURS, fit_run
 from seqclass.training.precision import default_precision
@@ -66,12 +67,20 @@ def run_experiment(
         return {}
     split = {"validate": "valid", "test": "test"}[config.subcommand]
     metrics = evaluate(bundle, Store(options.store), options.out, split=split, force=options.force)
-    Console().print(summary_table(metrics))
+    show(summary_table(metrics))
     return metrics
 
 
+class _Parser(ArgumentParser):
+    """Ends a wrong option as one sentence, without a page of usage before it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        problem = re.sub(r'Parser key "([^"]+)"', r"--\1", " ".join(message.split()))
+        raise TrainingError(problem.rstrip("."), remedy="See --help for all options") from ex
+
+
 def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
-    fit = ArgumentParser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
+    fit = _Parser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
     fit.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
     fit.add_argument("--out", type=str, default=str(_run_folder(name)), help="folder of the run")
     fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
@@ -95,19 +104,19 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
 
 
 def _parser(build: Callable[..., Classifier], name: str, fit: ArgumentParser) -> ArgumentParser:
-    parser = ArgumentParser(description=inspect.getdoc(build))
+    parser = _Parser(description=inspect.getdoc(build))
     commands = parser.add_subcommands(dest="subcommand")
     commands.add_subcommand("fit", fit)
     run = _run_folder(name)
     for command, split in (("validate", "validation"), ("test", "test")):
-        judge = ArgumentParser(description=f"Evaluate the trained bundle on the {split} split.")
+        judge = _Parser(description=f"Evaluate the trained bundle on the {split} split.")
         judge.add_argument("--data.store", dest="store", type=str, required=True, help="path of the store")
         judge.add_argument("--bundle", type=str, default=str(run / "bundle"), help="folder of the bundle")
         judge.add_argument("--out", type=str, default=str(run / command), help="folder of the report")
         judge.add_argument("--force", action="store_true", help="replace a report that exists")
         commands.add_subcommand(command, judge)
 
-    predict = ArgumentParser(description="Score a FASTA file with the trained bundle.")
+    predict = _Parser(description="Score a FASTA file with the trained bundle.")
     predict.add_argument("fasta", type=str, help="sequences, plain or gzip")
     predict.add_argument("--bundle", type=str, default=str(run / "bundle"), help="folder of the bundle")
     predict.add_argument("--out", type=str, default=str(run / "predictions.tsv"), help="table to write")

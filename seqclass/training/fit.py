@@ -16,10 +16,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
@@ -27,7 +27,7 @@ from seqclass.errors import OutputExistsError, TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
-from seqclass.terminal import say
+from seqclass.terminal import say, show
 from seqclass.training.checkpoints import AtomicCheckpointIO
 from seqclass.training.data import StoreDataModule
 from seqclass.training.reporting import EpochLines
@@ -90,11 +90,6 @@ def fit_run(
                 file=store.path,
             )
     bundle = _new_bundle(build, name, options, store)
-    if is_first:
-        if out.exists():
-            shutil.rmtree(out)
-        out.mkdir(parents=True)
-        save_config(out / _CONFIG)
     best = ModelCheckpoint(
         dirpath=out / "checkpoints", filename="best", monitor="valid/average_precision", mode="max", save_last=True
     )
@@ -102,18 +97,28 @@ def fit_run(
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(RichProgressBar(leave=False))
-    trainer = pl.Trainer(
-        **vars(options.trainer),
-        default_root_dir=out,
-        logger=TensorBoardLogger(out, name="logs", version=""),
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
+    try:
+        trainer = pl.Trainer(
+            **vars(options.trainer),
+            default_root_dir=out,
+            logger=TensorBoardLogger(out, name="logs", version=""),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=interactive,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        problem = " ".join(str(error).split()).rstrip(".")
+        raise TrainingError(
+            f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
+        ) from error
     if is_first:
+        if out.exists():
+            shutil.rmtree(out)
+        out.mkdir(parents=True)
+        save_config(out / _CONFIG)
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
@@ -134,7 +139,7 @@ def fit_run(
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
         return {}
     metrics = evaluate(bundle, store, out / "report")
-    Console(highlight=False).print(summary_table(metrics))
+    show(summary_table(metrics))
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
     return metrics
 
