@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pyfaidx import Fasta
 
 from seqclass.alphabets import DNA
-from seqclass.data.sources.peaks import LabelRule, import_peaks
+from seqclass.data.bins import LabelRule
+from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import SPLITS, Store
 from seqclass.errors import IntervalError, OutputExistsError, SeqclassError, SequenceError, SourceError
 

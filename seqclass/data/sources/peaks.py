@@ -8,11 +8,9 @@ is the task of DeepSEA (Zhou and Troyanskaya, Nature Methods 2015).
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,15 +19,16 @@ from numpy.typing import NDArray
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.atomic import check_free
+from seqclass.data.bins import BinAxis, LabelRule
 from seqclass.data.chromosomes import ChromosomeNames, listing, renaming_note, same_chromosome
-from seqclass.data.fasta import FastaRecord, open_maybe_gzip, read_fasta
+from seqclass.data.fasta import FastaRecord, read_fasta
 from seqclass.data.intervals import Intervals, Union, parse_region, read_intervals
-from seqclass.data.store import SPLITS, Indices, Packed, Store, Views, pack_labels, write_store
+from seqclass.data.sources.peak_files import read_targets
+from seqclass.data.store import SPLITS, Packed, Store, Views, pack_labels, write_store
 from seqclass.errors import IntervalError, SequenceError, SourceError
 from seqclass.progress import track
 from seqclass.targets import Target
 
-_PEAK_SUFFIX = re.compile(r"\.(bed|narrowPeak|broadPeak|gappedPeak)(\.gz)?$", re.IGNORECASE)
 _ROWS_AT_ONCE = 1 << 16
 
 PathLike = str | Path
@@ -110,7 +109,7 @@ def import_peaks(
     genome = Path(genome)
     notes: list[str] = []
 
-    by_target, num_files = _read_targets(peaks, names, notes)
+    by_target, num_files = read_targets(peaks, names, notes)
     lengths = _measure(genome)
     chromosomes = ChromosomeNames(list(lengths), file=genome, aliases=chrom_alias)
     places = _first_places(part for parts in by_target.values() for part in parts)
@@ -119,7 +118,7 @@ def import_peaks(
     chromosomes.require(matched, {name: place for name, place in places.items() if name not in excluded})
     notes += renaming_note(matched, "the peaks")
 
-    axis = _Axis({name: length for name, length in lengths.items() if name not in excluded}, bin)
+    axis = BinAxis({name: length for name, length in lengths.items() if name not in excluded}, bin)
     valid = _held_out("valid", valid_chroms, valid_regions, axis, chromosomes, matched)
     test = _held_out("test", test_chroms, test_regions, axis, chromosomes, matched)
     _refuse_common(valid, test, axis)
@@ -195,58 +194,6 @@ def import_peaks(
     return Store(out)
 
 
-class LabelRule(NamedTuple):
-    """Which bins a peak makes positive: by auto, summit, midpoint or overlap of more than `share` of the bin."""
-
-    kind: str
-    share: Fraction = Fraction(1, 2)
-
-    @classmethod
-    def parse(cls, text: str) -> LabelRule:
-        """The rule that `auto`, `summit`, `midpoint` or `overlap:0.5` names.
-
-        Raises:
-            SourceError: It is none of these.
-        """
-        kind, _, share = text.partition(":")
-        if kind in ("auto", "summit", "midpoint") and not share:
-            return cls(kind)
-        if kind == "overlap" and re.fullmatch(r"0?\.\d+|0", share):
-            return cls(kind, Fraction(share))
-        raise SourceError(
-            f"--label-rule is '{text}'", remedy="Choose auto, summit, midpoint, or overlap:F with F from 0 to below 1"
-        )
-
-    def positive_bins(
-        self, start: Indices, end: Indices, summit: Indices, bin: int
-    ) -> tuple[NDArray[np.int64], dict[str, int]]:
-        """The bins that one target's peaks make positive, and how many peaks were read by which rule.
-
-        Args:
-            start: `(peaks,)` first positions on an axis of which bin i is `[i * bin, (i + 1) * bin)`.
-            end: `(peaks,)` positions behind the last.
-            summit: `(peaks,)` positions of the summits, -1 where there is none.
-            bin: In bp.
-
-        Returns:
-            Bin numbers, sorted and distinct; peaks by `overlap`, `summit` and `midpoint`.
-        """
-        wide = np.full(len(start), self.kind == "overlap") if self.kind != "auto" else end - start > bin
-        peaked = ~wide & (summit >= 0) & (self.kind != "midpoint")
-        point = np.where(peaked, summit, (start + end) // 2)[~wide]
-        union = Union(start[wide], end[wide])
-        touched = np.unique(_ranges(union.start // bin, (union.end - 1) // bin + 1))
-        enough = union.covered(touched * bin, (touched + 1) * bin) > math.floor(self.share * bin)
-        counts = {"overlap": wide.sum(), "summit": peaked.sum(), "midpoint": len(point) - peaked.sum()}
-        return np.union1d(point // bin, touched[enough]), {kind: int(count) for kind, count in counts.items()}
-
-
-def _ranges(begin: Indices, end: Indices) -> Indices:
-    """All of begin[0], ..., end[0] - 1, begin[1], ..., end[1] - 1, ..."""
-    size = end - begin
-    return np.repeat(begin - (np.cumsum(size) - size), size) + np.arange(size.sum())
-
-
 def _parse_keep(text: str) -> float | None:
     """How many unlabelled bins are kept for each labelled one; None for all."""
     if text == "all":
@@ -259,150 +206,6 @@ def _parse_keep(text: str) -> float | None:
     raise SourceError(
         f"--keep is '{text}'", remedy="Choose all, labelled, or ratio:N with N unlabelled bins a labelled"
     )
-
-
-class _Axis:
-    """All bins of all chromosomes in one row: each chromosome begins with a new bin, and its last may be partial."""
-
-    def __init__(self, lengths: Mapping[str, int], bin: int) -> None:
-        self.bin = bin
-        self.names = list(lengths)
-        self.length = np.array(list(lengths.values()), dtype=np.int64)
-        bins = -(-self.length // bin)
-        if bins.sum() >= 2**31:
-            raise SourceError(f"{bins.sum():,} bins are more than can be numbered", remedy="Choose a larger --bin")
-        self.first = np.cumsum(bins) - bins
-        self.chrom = np.repeat(np.arange(len(bins), dtype=np.int32), bins)
-
-    @property
-    def origin(self) -> Indices:
-        """Where on the axis each chromosome begins, in bp."""
-        return self.first * self.bin
-
-    def local(self, bins: Indices) -> Indices:
-        """Where on their chromosomes bins begin, in bp."""
-        begin: Indices = bins * self.bin - self.origin[self.chrom[bins]]
-        return begin
-
-    def place(self, intervals: Intervals, matched: Mapping[str, str]) -> tuple[Indices, Indices, Indices]:
-        """Start, end and summit on the axis of the intervals that lie on its chromosomes.
-
-        Raises:
-            IntervalError: One reaches over its chromosome's end.
-        """
-        index = {name: number for number, name in enumerate(self.names)}
-        chrom_of = np.array([index.get(matched.get(name, ""), -1) for name in intervals.chroms], dtype=np.int64)
-        intervals = intervals[chrom_of[intervals.chrom] >= 0]
-        chrom = chrom_of[intervals.chrom]
-        outside = np.flatnonzero(intervals.end > self.length[chrom])
-        if len(outside):
-            row = outside[0]
-            raise IntervalError(
-                f"the interval {intervals.start[row]}-{intervals.end[row]} lies outside chromosome "
-                f"{intervals.chroms[intervals.chrom[row]]}, which has {self.length[chrom[row]]} bp",
-                remedy="Probably it was called on another build of the genome: give that genome, or lift it over",
-                file=intervals.path,
-                record=int(intervals.line[row]),
-            )
-        origin = self.origin[chrom]
-        summit = np.where(intervals.summit >= 0, intervals.summit + origin, -1)
-        return intervals.start + origin, intervals.end + origin, summit
-
-
-def _read_targets(
-    peaks: PathLike | Sequence[PathLike], names: PathLike | None, notes: list[str]
-) -> tuple[dict[Target, list[Intervals]], int]:
-    """The peaks of each target, and the number of files they come from."""
-    given = [Path(peaks)] if isinstance(peaks, str | Path) else [Path(path) for path in peaks]
-    files = [file for path in given for file in _peak_files(path)]
-    table = {} if names is None else _read_names(Path(names))
-    found: list[tuple[str, Intervals]] = []
-    for file in track(files, "Reading peaks", len(files), "files"):
-        intervals = read_intervals(file)
-        if given == files and len(files) == 1 and _column_names_targets(intervals):
-            found = _by_column(intervals)
-            notes.append(f"targets taken from column 4 of {file.name}: {len(found)}")
-        else:
-            nameless = np.zeros(len(intervals), dtype=np.int32)
-            found.append((_stem(file.name), Intervals(**{**vars(intervals), "names": [""], "name": nameless})))
-    empty = [part.path.name for _, part in found if not len(part)]
-    if empty:
-        notes.append(f"peak files that are empty and give no target: {listing(empty)}")
-    by_target: dict[Target, list[Intervals]] = {}
-    stems: dict[Target, list[str]] = {}
-    for stem, part in found:
-        if len(part):
-            target = table.get(stem, Target(stem))
-            by_target.setdefault(target, []).append(part)
-            stems.setdefault(target, []).append(stem)
-    if not by_target:
-        raise IntervalError("there is not one peak", remedy="Give files that hold peaks", file=given[0])
-    merged = [f"{target.name} ({len(parts)})" for target, parts in by_target.items() if len(parts) > 1]
-    if merged:
-        notes.append(f"files of equal target name are merged: {listing(merged)}")
-    strange = set(table) - {stem for stem, _ in found}
-    if strange:
-        notes.append(f"entries without peaks in the table of names: {listing(sorted(strange))}")
-    return by_target, len(files)
-
-
-def _peak_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise IntervalError("there is no such file or folder", remedy="Give peak files or a folder of them", file=path)
-    if not path.is_dir():
-        return [path]
-    files = [file for file in path.iterdir() if _PEAK_SUFFIX.search(file.name) and not file.name.startswith(".")]
-    if not files:
-        raise IntervalError(
-            "no peak files in this folder",
-            remedy="Give a folder of .bed, .narrowPeak or .broadPeak files (or these with .gz)",
-            file=path,
-        )
-    return sorted(files, key=lambda file: (_stem(file.name), file.name))
-
-
-def _stem(name: str) -> str:
-    return _PEAK_SUFFIX.sub("", name).removesuffix(".gz")
-
-
-def _column_names_targets(intervals: Intervals) -> bool:
-    """Whether column 4 holds targets: on every line a name, some of them more than once (peaks' ids are unique)."""
-    return len(intervals.names) < len(intervals) and not {"", "."} & set(intervals.names)
-
-
-def _by_column(intervals: Intervals) -> list[tuple[str, Intervals]]:
-    order = np.argsort(intervals.name, kind="stable")
-    bounds = np.searchsorted(intervals.name[order], np.arange(len(intervals.names) + 1))
-    parts = sorted(zip(intervals.names, bounds[:-1], bounds[1:], strict=True))
-    return [(name, intervals[order[begin:end]]) for name, begin, end in parts]
-
-
-def _read_names(path: Path) -> dict[str, Target]:
-    table: dict[str, Target] = {}
-    groups: dict[str, str] = {}
-    with open_maybe_gzip(path) as stream:
-        for number, raw in enumerate(stream, start=1):
-            text = raw.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n")
-            if not text.strip() or text.startswith("#"):
-                continue
-            stem, name, group = [*(column.strip() for column in text.split("\t")), "", ""][:3]
-            stem = _stem(stem)
-            if not stem or not name:
-                problem = f"{text[:60]!r} is not a stem and a name"
-            elif stem in table and table[stem].name != name:
-                problem = f"'{stem}' is named '{table[stem].name}' and '{name}'"
-            elif groups.setdefault(name, group) != group:
-                problem = f"target '{name}' is in the groups '{groups[name]}' and '{group}'"
-            else:
-                table[stem] = Target(name, group)
-                continue
-            raise SourceError(
-                problem,
-                remedy="Write stem, target name and (if you like) group, separated by tabs, one file a line",
-                file=path,
-                record=number,
-            )
-    return table
 
 
 def _first_places(parts: Iterable[Intervals]) -> dict[str, tuple[Path, int]]:
@@ -466,7 +269,7 @@ def _held_out(
     split: str,
     chroms: Sequence[str],
     regions: Sequence[str],
-    axis: _Axis,
+    axis: BinAxis,
     chromosomes: ChromosomeNames,
     matched: Mapping[str, str],
 ) -> Union:
@@ -494,7 +297,7 @@ def _held_out(
     return Union(starts, ends)
 
 
-def _refuse_common(valid: Union, test: Union, axis: _Axis) -> None:
+def _refuse_common(valid: Union, test: Union, axis: BinAxis) -> None:
     common = np.flatnonzero(valid.covered(test.start, test.end))
     if len(common):
         chrom = axis.names[axis.chrom[test.start[common[0]] // axis.bin]]
@@ -507,7 +310,7 @@ def _refuse_common(valid: Union, test: Union, axis: _Axis) -> None:
 def _label(
     by_target: Mapping[Target, list[Intervals]],
     rule: LabelRule,
-    axis: _Axis,
+    axis: BinAxis,
     matched: Mapping[str, str],
     notes: list[str],
 ) -> tuple[dict[Target, Bins], dict[str, int]]:
@@ -536,7 +339,7 @@ def _label(
 
 
 def _read_blacklist(
-    path: PathLike | None, axis: _Axis, chromosomes: ChromosomeNames, excluded: set[str], notes: list[str]
+    path: PathLike | None, axis: BinAxis, chromosomes: ChromosomeNames, excluded: set[str], notes: list[str]
 ) -> Union:
     if path is None:
         return Union([], [])
@@ -561,7 +364,7 @@ class _Fate(NamedTuple):
 
 
 def _judge(
-    axis: _Axis,
+    axis: BinAxis,
     index: int,
     tokens: Tokens,
     window: int,
