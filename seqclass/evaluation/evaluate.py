@@ -20,7 +20,7 @@ from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
 from seqclass.evaluation.baselines import compute_baselines
-from seqclass.evaluation.multilabel import Baseline
+from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline
 from seqclass.evaluation.report import write_report
 from seqclass.predict import check_fits, score_samples
 
@@ -33,7 +33,7 @@ def evaluate(
     split: str = "test",
     baselines: bool = True,
     others: Mapping[str, NDArray[np.float32]] | None = None,
-    min_positives: int = 10,
+    min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
     """Scores every locus of a split once, both strands averaged, and writes the report folder.

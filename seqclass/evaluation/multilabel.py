@@ -22,6 +22,9 @@ Counts = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
 Labels = NDArray[np.uint8]
 
+# A mean over targets leaves out those with fewer positives: their metrics are mostly chance.
+MIN_POSITIVES = 10
+
 METRICS = ("average_precision", "auroc", "auroc_labelled")
 
 
@@ -103,7 +106,7 @@ def measure(
     scores: Scores,
     targets: Sequence[Target],
     train_positives: NDArray[np.integer[Any]],
-    min_positives: int = 10,
+    min_positives: int = MIN_POSITIVES,
 ) -> Metrics:
     """Measures how well scores rank the samples of every target.
 

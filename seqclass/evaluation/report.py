@@ -37,7 +37,7 @@ def write_report(
     train_positives: NDArray[np.integer[Any]],
     provenance: Mapping[str, Any],
     baselines: Mapping[str, Baseline],
-    min_positives: int = 10,
+    min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
     """Measures a model and its baselines on the same samples and writes what was found.

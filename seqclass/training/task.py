@@ -15,6 +15,7 @@ from torch import Tensor
 from seqclass.bundle import Bundle
 from seqclass.data.loader import Batch
 from seqclass.errors import TrainingError
+from seqclass.evaluation.multilabel import MIN_POSITIVES
 from seqclass.metrics.ranking import rank_targets
 from seqclass.predict import probabilities
 
@@ -114,9 +115,12 @@ class MultiLabelTask(pl.LightningModule):
         if self.trainer.world_size > 1:
             scores, labels = self._gather(scores), self._gather(labels)
         metrics = rank_targets(labels.cpu().numpy(), scores.cpu().numpy())
-        if np.isfinite(metrics.auroc).any():
-            self.log("valid/average_precision", float(np.nanmean(metrics.average_precision)), prog_bar=True)
-            self.log("valid/auroc", float(np.nanmean(metrics.auroc)))
+        positives = labels.sum(dim=0, dtype=torch.long).cpu().numpy()
+        # Targets with a handful of positives would drown the mean in noise, unless all are such.
+        counted = np.isfinite(metrics.auroc) & (positives >= min(MIN_POSITIVES, int(positives.max())))
+        if counted.any():
+            self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
+            self.log("valid/auroc", float(metrics.auroc[counted].mean()))
 
     def _gather(self, values: Tensor) -> Tensor:
         """All ranks' rows; the shares differ in size by at most a row, so the shorter are padded for the exchange."""
