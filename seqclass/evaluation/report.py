@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from seqclass.atomic import atomic_folder
-from seqclass.evaluation.multilabel import Baseline, Labels, Scores, measure, per_target_table
+from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline, Labels, Scores, measure, per_target_table
 from seqclass.evaluation.plots import Scored, plot_curves
 from seqclass.targets import Target
 
