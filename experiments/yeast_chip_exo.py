@@ -18,12 +18,12 @@ from seqclass.training import run_experiment
 
 def model(
     num_targets: int,
+    bin: int,
     channels: int = 64,
     widths: tuple[int, ...] = (64, 128, 192, 256),
     expansion: int = 4,
     layers: int = 2,
     causal: bool = False,
-    centre: int = 200,
     hidden: int = 512,
     dropout: float = 0.3,
     stem_dropout: float = 0.0,
@@ -32,12 +32,12 @@ def model(
 
     Args:
         num_targets: Number of logits.
+        bin: Bases in the middle of the window that the labels describe.
         channels: Channels of the first convolution.
         widths: Output channels of the residual blocks; each halves the length.
         expansion: Width factor of the residual blocks.
         layers: Encoder layers.
         causal: Whether the encoder sees only what lies before.
-        centre: Residues in the middle that the labels describe.
         hidden: Units of the head's dense layer.
         dropout: Share of them dropped.
         stem_dropout: Share of channels dropped in each residual block.
@@ -45,7 +45,7 @@ def model(
     embedding = OneHotEmbedding("dna")
     stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion, dropout=stem_dropout)
     encoder = TransformerXLEncoder(widths[-1], layers, causal=causal)
-    head = DenseHead(2 * widths[-1], num_targets, CentreMax(centre // stem.stride), hidden, dropout)
+    head = DenseHead(2 * widths[-1], num_targets, CentreMax(bin // stem.stride), hidden, dropout)
     return SequenceClassifier(embedding, stem, encoder, head, skip="concatenate")
 
 

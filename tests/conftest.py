@@ -60,7 +60,7 @@ def make_bundle() -> Callable[..., Bundle]:
 
     def make(num_targets: int = 3, **options: object) -> Bundle:
         settings: dict[str, object] = {"length": 64, "channels": 8, "widths": (8, 16), "strides": (2, 2)}
-        settings |= {"expansion": 2, "layers": 1, "heads": 2, "head_size": 4, "inner": 16, "hidden": 16, "centre": 16}
+        settings |= {"expansion": 2, "layers": 1, "heads": 2, "head_size": 4, "inner": 16, "hidden": 16, "bin": 16}
         model = create_model("wrn_transformer_xl", num_targets=num_targets, **settings | options)
         with torch.no_grad():
             for _ in range(3):

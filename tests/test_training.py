@@ -5,21 +5,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
+from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, WideResNetStem
 from seqclass.bundle import Bundle
 from seqclass.data.simulate.peaks import simulate_peaks
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import Store
-from seqclass.errors import OutputExistsError, SeqclassError, StoreError, TrainingError
+from seqclass.errors import AssemblyError, OutputExistsError, SeqclassError, StoreError, TrainingError
 from seqclass.metrics import rank_targets
-from seqclass.models import wrn_transformer_xl
+from seqclass.models import SequenceClassifier, wrn_transformer_xl
 from seqclass.predict import score_samples
-from seqclass.training import run_experiment
+from seqclass.training import Recipe, run_experiment
+from seqclass.training.task import MultiLabelTask
 
 SMALL = ["--model.channels=8", "--model.widths=[8,16]", "--model.strides=[2,2]", "--model.expansion=2"]
 SMALL += ["--model.layers=1", "--model.heads=2", "--model.head_size=4", "--model.inner=16", "--model.hidden=16"]
@@ -162,12 +165,72 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(store: Store, tmp_path: Pa
         fit(store, tmp_path / "run", "--recipe.learning_rate=1e30", "--recipe.warmup_steps=0")
 
 
+def test_a_run_that_fails_brings_back_the_one_it_was_to_replace(store: Store, tmp_path: Path) -> None:
+    fit(store, tmp_path / "run", "--evaluate=false", "--trainer.max_epochs=1")
+    before = (tmp_path / "run" / "bundle" / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="the loss became"):
+        fit(store, tmp_path / "run", "--force", "--recipe.learning_rate=1e30", "--recipe.warmup_steps=0")
+    assert (tmp_path / "run" / "bundle" / "model.safetensors").read_bytes() == before
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_an_unregistered_block_is_refused_before_training(store: Store, tmp_path: Path) -> None:
+    class Mine(CentreMax):
+        pass
+
+    def model(num_targets: int) -> SequenceClassifier:
+        stem = WideResNetStem(4, 8, (8,), (2,), 2)
+        return SequenceClassifier(OneHotEmbedding(), stem, None, DenseHead(8, num_targets, Mine(4), 8))
+
+    with pytest.raises(AssemblyError, match="Mine is not registered"):
+        run_experiment(model, name="test", arguments=["fit", f"--data.store={store.path}", f"--out={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_may_be_rarer_than_epochs(store: Store, tmp_path: Path) -> None:
+    fit(store, tmp_path / "run", "--trainer.check_val_every_n_epoch=2", "--evaluate=false")
+    assert Bundle.load(tmp_path / "run" / "bundle").provenance["kept_epoch"] == 2
+
+
+def test_biases_and_norms_do_not_decay(make_bundle: Callable[..., Bundle]) -> None:
+    task = MultiLabelTask(make_bundle(), Recipe())
+    task.trainer = SimpleNamespace(estimated_stepping_batches=10, precision="32-true")
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    names = {id(parameter): name for name, parameter in task.model.named_parameters()}
+    decayed, others = ([names[id(parameter)] for parameter in group["params"]] for group in groups)
+    assert [group["weight_decay"] for group in groups] == [0.01, 0]
+    assert not [name for name in decayed if "bias" in name or "norm" in name]
+    assert not [name for name in others if "bias" not in name and "norm" not in name]
+
+
+def test_the_rate_rises_then_falls_to_nothing(make_bundle: Callable[..., Bundle]) -> None:
+    task = MultiLabelTask(make_bundle(), Recipe(learning_rate=0.5, warmup_steps=10))
+    task.trainer = SimpleNamespace(estimated_stepping_batches=200, precision="32-true")
+    configured = task.configure_optimizers()
+    rates = []
+    for _ in range(200):
+        rates.append(configured["optimizer"].param_groups[0]["lr"])
+        configured["optimizer"].step()
+        configured["lr_scheduler"]["scheduler"].step()
+    assert np.argmax(rates) == 10
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[:10] == pytest.approx([0.5 * step / 11 for step in range(1, 11)])
+    middle = 0.25 * (1 + np.cos(np.pi * (105 - 10) / 190))
+    assert rates[105] == pytest.approx(middle)
+    assert configured["optimizer"].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_store_without_validation_samples_is_refused(make_store: Callable[..., Store], tmp_path: Path) -> None:
     store = make_store()
     store.split[:] = 0
     with h5py.File(store.path, "r+") as file:
         file["split"][:] = 0
     with pytest.raises(TrainingError, match="no samples to validate on"):
+        fit(store, tmp_path / "run")
+    with h5py.File(store.path, "r+") as file:
+        file["split"][:5] = 1
+        file["labels"][:5] = 0
+    with pytest.raises(TrainingError, match="no target has both positives and negatives"):
         fit(store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -179,6 +242,8 @@ def test_a_store_without_validation_samples_is_refused(make_store: Callable[...,
         ("--model.heads=0", "1 layers, 0 heads of 4"),
         ("--model.widths=[8,0]", "a stem of 8 channels"),
         ("--trainer.accelerator=abacus", "the trainer cannot be set up so"),
+        ("--seed=-1", "the seed is -1"),
+        ("--trainer.limit_val_batches=0", "no epoch would be validated"),
     ],
 )
 def test_impossible_options_are_one_error_and_leave_no_run(

@@ -80,7 +80,10 @@ def build(config: dict[str, Any]) -> Any:
     try:
         return cls(**arguments)
     except TypeError as error:
-        raise AssemblyError(f"block {cls.__name__} cannot be built from its configuration ({error})") from error
+        raise AssemblyError(
+            f"block {cls.__name__} cannot be built from its configuration ({error})",
+            remedy="Build it with the arguments that this version of it takes",
+        ) from error
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -90,7 +93,10 @@ def _plain(value: Any, where: str) -> Any:
         return value
     if isinstance(value, Sequence):
         return [_plain(item, where) for item in value]
-    raise AssemblyError(f"{where} is a {type(value).__name__}, which a configuration cannot hold")
+    raise AssemblyError(
+        f"{where} is a {type(value).__name__}, which a configuration cannot hold",
+        remedy="Give None, bool, int, float, str, blocks, or sequences of these",
+    )
 
 
 def _unplain(value: Any) -> Any:

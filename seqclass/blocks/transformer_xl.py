@@ -132,7 +132,10 @@ class TransformerXLEncoder(Block):
     ) -> None:
         super().__init__()
         if min(channels, layers, heads, head_size, inner) < 1:
-            raise AssemblyError(f"an encoder of {layers} layers, {heads} heads of {head_size}, {inner} inner units")
+            raise AssemblyError(
+                f"an encoder of {layers} layers, {heads} heads of {head_size}, {inner} inner units",
+                remedy="Let each be at least 1",
+            )
         self.in_channels = self.out_channels = channels
         self.layers = nn.ModuleList(
             TransformerXLLayer(channels, heads, head_size, inner, causal, dropout) for _ in range(layers)

@@ -129,7 +129,10 @@ class WideResNetStem(Block):
         if len(widths) != len(strides) or not widths:
             raise AssemblyError(f"{len(widths)} widths and {len(strides)} strides", remedy="Give one of each a block")
         if min(channels, *widths, *strides, expansion) < 1 or expansion * min(widths) < 4:
-            raise AssemblyError(f"a stem of {channels} channels, widths {widths}, strides {strides}, x{expansion}")
+            raise AssemblyError(
+                f"a stem of {channels} channels, widths {widths}, strides {strides} and expansion {expansion}",
+                remedy="Let each be at least 1, and expansion times width at least 4",
+            )
         self.in_channels = in_channels
         self.out_channels = widths[-1]
         self.stride = math.prod(strides)

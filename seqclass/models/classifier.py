@@ -16,27 +16,28 @@ class Classifier(Block):
     """Base of the models: a block that says what it takes and what it gives.
 
     Attributes:
-        input_kind: "tokens": `(batch, length)` integers, or `(batch, length, letters)` soft letters.
         alphabet: Name of the alphabet whose tokens it takes.
         length: The one length it takes, in residues, or None for any.
         num_targets: Number of logits.
     """
 
-    input_kind: Literal["tokens"] = "tokens"
     alphabet: str
     length: int | None
     num_targets: int
 
     def set_prior(self, prevalence: Tensor) -> None:
         """Makes a fresh model predict about `prevalence`, `(num_targets,)`."""
-        raise AssemblyError(f"{type(self).__name__} has no output bias to start from a prevalence")
+        raise AssemblyError(
+            f"{type(self).__name__} has no output bias to start from a prevalence",
+            remedy="Train with --recipe.prior_from_train false, or give it a set_prior",
+        )
 
     def sequence_layers(self) -> dict[str, int]:
         """Names of the sequence blocks, and how many residues lie between two positions of each one's output.
 
         Position j is centred on residue j times that number.
         """
-        raise AssemblyError(f"{type(self).__name__} names no layers to look at")
+        raise AssemblyError(f"{type(self).__name__} names no layers to look at", remedy="Give it a sequence_layers")
 
 
 @register_block
@@ -45,6 +46,10 @@ class SequenceClassifier(Classifier):
 
         embedding -> stem -+-> encoder -+-> head
                            +----skip----+
+
+    Blocks of your own fit in where they have what is read here: `out_channels` of the embedding; `in_channels`,
+    `out_channels`, `stride` and `out_length(length)` of the stem; `in_channels` and `out_channels` of the encoder;
+    `in_channels`, `num_targets`, `pool.length` and `set_prior(prevalence)` of the head.
 
     Args:
         embedding: From tokens to vectors.
@@ -107,7 +112,10 @@ class SequenceClassifier(Classifier):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.length is not None and x.shape[1] != self.length:
-            raise AssemblyError(f"a sequence of {x.shape[1]} residues, where the model takes {self.length}")
+            raise AssemblyError(
+                f"a sequence of {x.shape[1]} residues, where the model takes {self.length}",
+                remedy="Crop or pad it, or build the model with a pooling head",
+            )
         x, _ = self.embedding(x, mask)
         x, mask = self.stem(x, mask)
         if self.encoder is not None:

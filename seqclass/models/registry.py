@@ -58,4 +58,6 @@ def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **option
     try:
         return factory(num_targets=num_targets, alphabet=alphabet, **options)
     except TypeError as error:
-        raise AssemblyError(f"model {name} cannot be built so ({error})") from error
+        raise AssemblyError(
+            f"model {name} cannot be built so ({error})", remedy=f"See help(seqclass.models.get_model('{name}'))"
+        ) from error

@@ -25,6 +25,7 @@ def wrn_transformer_xl(
     num_targets: int,
     alphabet: str = "dna",
     length: int | None = 1000,
+    bin: int = 200,
     embedding: Literal["learned", "one-hot"] = "learned",
     channels: int = 64,
     widths: Sequence[int] = (64, 128, 256),
@@ -37,7 +38,6 @@ def wrn_transformer_xl(
     causal: bool = False,
     encoder_dropout: float = 0.1,
     pool: Literal["flatten", "centre-max"] = "flatten",
-    centre: int = 200,
     hidden: int = 512,
     head_dropout: float = 0.3,
 ) -> SequenceClassifier:
@@ -47,6 +47,7 @@ def wrn_transformer_xl(
         num_targets: Number of logits.
         alphabet: "dna" or "protein".
         length: Residues of a sample; only a flattening head needs and keeps it.
+        bin: Residues in the middle that the labels describe; "centre-max" averages over them.
         embedding: Learned vectors of `channels`, or one-hot letters.
         channels: Channels of the learned embedding and of the first convolution.
         widths: Output channels of each residual block.
@@ -59,7 +60,6 @@ def wrn_transformer_xl(
         causal: Whether the encoder sees only what lies before.
         encoder_dropout: Share of channels dropped in the encoder.
         pool: "flatten" for one fixed length as in the original; "centre-max" for any length.
-        centre: Residues in the middle that "centre-max" averages over: a genome window's bin.
         hidden: Units of the head's dense layer.
         head_dropout: Share of them dropped.
 
@@ -73,6 +73,6 @@ def wrn_transformer_xl(
     if pool == "flatten":
         pooling = Flatten(stem.out_length(length or 0))
     else:
-        pooling, length = CentreMax(max(1, centre // stem.stride)), None
+        pooling, length = CentreMax(max(1, bin // stem.stride)), None
     head = DenseHead(2 * stem.out_channels, num_targets, pooling, hidden, head_dropout)
     return SequenceClassifier(letters, stem, encoder, head, "concatenate", get_alphabet(alphabet).name, length)

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 
 from seqclass.alphabets import DNA
 from seqclass.data.loader import StoreLoader
+from seqclass.data.sampling import batch_sizes
 from seqclass.data.store import Store
 from seqclass.errors import TrainingError
 
@@ -38,7 +39,15 @@ class StoreDataModule(pl.LightningDataModule):
         self.seed = seed
 
     def train_dataloader(self) -> StoreLoader:
-        return self._loader("train", shuffle=True, random_strand=self.random_strand)
+        loader = self._loader("train", shuffle=True, random_strand=self.random_strand)
+        if min(batch_sizes(len(loader.samples), self.batch_size, loader.world_size)) < 2:
+            raise TrainingError(
+                f"{len(loader.samples)} samples in batches of {self.batch_size} leave one of a single sample, "
+                "and batch normalisation needs two",
+                remedy="Choose another --data.batch_size",
+            )
+        loader.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        return loader
 
     def val_dataloader(self) -> StoreLoader:
         return self._loader("valid")

@@ -16,6 +16,7 @@ from seqclass.bundle import Bundle
 from seqclass.data.store import Store
 from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate
+from seqclass.evaluation.multilabel import MIN_POSITIVES
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
 from seqclass.predict import LengthPolicy, write_predictions
@@ -36,8 +37,8 @@ def run_experiment(
     """Runs one of fit, validate, test and predict on a model, as the command line says.
 
     Args:
-        build: Builds the model. Its typed arguments become `--model.*`; `num_targets`, and `alphabet` and `length`
-            where it takes them, are read from the store.
+        build: Builds the model. Its typed arguments become `--model.*`; `num_targets`, and `alphabet`, `length` (of the
+            window) and `bin` where it takes them, are read from the store.
         name: Of the run; it goes to `runs/NAME` unless `--out` says otherwise.
         defaults: Other defaults, by dotted name: `{"trainer.max_epochs": 10}`.
         arguments: The command line without the program's name. By default this process's; then bad input ends the
@@ -66,7 +67,15 @@ def run_experiment(
         say(f"wrote {rows:,} rows to {options.out}")
         return {}
     split = {"validate": "valid", "test": "test"}[config.subcommand]
-    metrics = evaluate(bundle, Store(options.store), options.out, split=split, force=options.force)
+    metrics = evaluate(
+        bundle,
+        Store(options.store),
+        options.out,
+        split=split,
+        baselines=options.baselines,
+        min_positives=options.min_test_positives,
+        force=options.force,
+    )
     show(summary_table(metrics))
     return metrics
 
@@ -86,6 +95,7 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
     fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     fit.add_argument("--force", action="store_true", help="replace a run that exists")
     fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
+    _add_judging(fit)
     fit.add_class_arguments(StoreDataModule, "data", skip={"seed"})
     skipped: set[str | int] = {argument for argument in FROM_STORE if argument in inspect.signature(build).parameters}
     fit.add_function_arguments(build, "model", skip=skipped)
@@ -114,6 +124,7 @@ def _parser(build: Callable[..., Classifier], name: str, fit: ArgumentParser) ->
         judge.add_argument("--bundle", type=str, default=str(run / "bundle"), help="folder of the bundle")
         judge.add_argument("--out", type=str, default=str(run / command), help="folder of the report")
         judge.add_argument("--force", action="store_true", help="replace a report that exists")
+        _add_judging(judge)
         commands.add_subcommand(command, judge)
 
     predict = _Parser(description="Score a FASTA file with the trained bundle.")
@@ -124,6 +135,13 @@ def _parser(build: Callable[..., Classifier], name: str, fit: ArgumentParser) ->
     predict.add_argument("--force", action="store_true", help="replace a table that exists")
     commands.add_subcommand("predict", predict)
     return parser
+
+
+def _add_judging(parser: ArgumentParser) -> None:
+    parser.add_argument("--baselines", type=bool, default=True, help="fit the baselines and judge them too")
+    parser.add_argument(
+        "--min_test_positives", type=int, default=MIN_POSITIVES, help="targets with fewer are left out of means"
+    )
 
 
 def _run_folder(name: str) -> Path:

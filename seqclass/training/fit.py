@@ -9,22 +9,24 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
 from seqclass.errors import OutputExistsError, TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
+from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
 from seqclass.terminal import say, show
@@ -34,7 +36,7 @@ from seqclass.training.reporting import EpochLines
 from seqclass.training.task import MultiLabelTask, Recipe
 
 # These arguments of a model come from the store, not from the command line.
-FROM_STORE = ("num_targets", "alphabet", "length")
+FROM_STORE = ("num_targets", "alphabet", "length", "bin")
 
 # These arguments of Lightning's trainer are decided here.
 OURS = (
@@ -79,20 +81,13 @@ def fit_run(
     if is_first:
         _check_replaceable(out, options.force, Path(options.data.store))
     _quieten_lightning()
+    _check_options(options)
     pl.seed_everything(options.seed, verbose=False)
     data = StoreDataModule(**options.data, seed=options.seed)
     store = data.store
-    for split, purpose in (("train", "train"), ("valid", "validate")):
-        if not len(store.samples(split)):
-            raise TrainingError(
-                f"the store has no samples to {purpose} on",
-                remedy="Import it again with --valid-chroms or --valid-regions",
-                file=store.path,
-            )
+    _check_splits(store)
     bundle = _new_bundle(build, name, options, store)
-    best = ModelCheckpoint(
-        dirpath=out / "checkpoints", filename="best", monitor="valid/average_precision", mode="max", save_last=True
-    )
+    best = ModelCheckpoint(dirpath=out / "checkpoints", filename="best", monitor="valid/average_precision", mode="max")
     callbacks: list[Callback] = [best, EpochLines(), LearningRateMonitor("step")]
     interactive = sys.stderr.isatty()
     if interactive:
@@ -114,34 +109,83 @@ def fit_run(
         raise TrainingError(
             f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
         ) from error
-    if is_first:
-        if out.exists():
-            shutil.rmtree(out)
-        out.mkdir(parents=True)
+    task = MultiLabelTask(bundle, Recipe(**options.recipe))
+    if not is_first:
+        trainer.fit(task, data)
+        return {}
+    with _in_place_of(out):
         save_config(out / _CONFIG)
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
             f"{store.num_targets} targets, {trainer.precision}; TensorBoard: tensorboard --logdir {out / 'logs'}"
         )
-    start = time.monotonic()
-    trainer.fit(MultiLabelTask(bundle, Recipe(**options.recipe)), data)
-    if not is_first:
-        return {}
-    bundle.provenance |= {"training_seconds": round(time.monotonic() - start, 1), "steps": trainer.global_step}
-    if best.best_model_path:
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        bundle.model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
-    if best.best_model_score is not None:
-        bundle.provenance["valid_average_precision"] = float(best.best_model_score)
-    bundle.save(out / "bundle")
+        start = time.monotonic()
+        trainer.fit(task, data)
+        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        bundle.model.load_state_dict({key.removeprefix("model."): value for key, value in kept["state_dict"].items()})
+        bundle.provenance |= {
+            "training_seconds": round(time.monotonic() - start, 1),
+            "steps": trainer.global_step,
+            "kept_epoch": kept["epoch"] + 1,
+            "valid_average_precision": float(best.best_model_score or 0),
+        }
+        bundle.save(out / "bundle")
     if not options.evaluate or not len(store.samples("test")):
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
         return {}
-    metrics = evaluate(bundle, store, out / "report")
+    metrics = evaluate(
+        bundle, store, out / "report", baselines=options.baselines, min_positives=options.min_test_positives
+    )
     show(summary_table(metrics))
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
     return metrics
+
+
+def _check_options(options: Namespace) -> None:
+    if not 0 <= options.seed < 1 << 32:
+        raise TrainingError(f"the seed is {options.seed}", remedy="Let --seed be from 0 to 4294967295")
+    if options.trainer.limit_val_batches == 0 or (options.trainer.check_val_every_n_epoch or 1) > (
+        options.trainer.max_epochs or 1
+    ):
+        raise TrainingError(
+            "no epoch would be validated, and the best one is kept",
+            remedy="Leave --trainer.limit_val_batches and --trainer.check_val_every_n_epoch as they are",
+        )
+
+
+def _check_splits(store: Store) -> None:
+    for split, purpose in (("train", "train"), ("valid", "validate")):
+        if not len(store.samples(split)):
+            raise TrainingError(
+                f"the store has no samples to {purpose} on",
+                remedy="Import it again with --valid-chroms or --valid-regions",
+                file=store.path,
+            )
+    if not counted_targets(store.positives("valid"), len(store.samples("valid"))).any():
+        raise TrainingError(
+            "no target has both positives and negatives among the validation samples, so no epoch is the best",
+            remedy="Import it again with a larger validation split",
+            file=store.path,
+        )
+
+
+@contextmanager
+def _in_place_of(out: Path) -> Iterator[None]:
+    """Puts an old run aside while the block makes the new one; brings it back if the block fails."""
+    aside = out.with_name(f".{out.name}.replaced")
+    if out.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        out.rename(aside)
+    try:
+        out.mkdir(parents=True)
+        yield
+    except BaseException:
+        if aside.exists():
+            shutil.rmtree(out, ignore_errors=True)
+            aside.rename(out)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_replaceable(out: Path, force: bool, store: Path) -> None:
@@ -151,16 +195,25 @@ def _check_replaceable(out: Path, force: bool, store: Path) -> None:
     if not force:
         raise OutputExistsError(out)
     if not out.is_dir() or (any(out.iterdir()) and not (out / _CONFIG).is_file()):
-        raise TrainingError("this is not a training run, so --force does not replace it", file=out)
+        raise TrainingError(
+            "this is not a training run, so --force does not replace it", remedy="Choose another --out", file=out
+        )
     if out.resolve() in store.resolve().parents:
-        raise TrainingError(f"replacing this run would delete the store in it ({store})", file=out)
+        raise TrainingError(
+            f"replacing this run would delete the store in it ({store})", remedy="Choose another --out", file=out
+        )
 
 
 def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace, store: Store) -> Bundle:
     """An untrained model for the store's targets, with what is known of its origin."""
     known: dict[str, Any] = {"num_targets": store.num_targets, "alphabet": store.alphabet.name, "length": store.window}
+    bin = store.provenance.get("bin")
+    if bin is not None:
+        known["bin"] = bin
     wanted = inspect.signature(build).parameters
-    model = build(**{key: value for key, value in known.items() if key in wanted}, **options.model)
+    model = build(**{key: value for key, value in known.items() if key in wanted}, **(options.get("model") or {}))
+    # A block that a bundle cannot hold is refused before training, not after.
+    model.config()
     positives = store.positives("train")
     if options.recipe.prior_from_train:
         count = len(store.samples("train"))
@@ -173,10 +226,9 @@ def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace,
         "batch_size": options.data.batch_size,
         "precision": str(options.trainer.precision),
         "data": {"sha256": store.checksum(), **store.provenance},
-        "versions": versions(),
+        "versions": versions() | {"pytorch-lightning": pl.__version__},
         "command": shlex.join(sys.argv),
     }
-    bin = store.provenance.get("bin")
     return Bundle(model, store.targets, [int(count) for count in positives], store.window, bin, provenance)
 
 

@@ -15,7 +15,7 @@ class EpochLines(pl.Callback):
 
     def __init__(self) -> None:
         self._start = 0.0
-        self._training_seconds = 0.0
+        self._seconds = 0.0
         self._samples = 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -26,12 +26,10 @@ class EpochLines(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._samples += len(batch.samples) * trainer.world_size
-
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._training_seconds = time.monotonic() - self._start
+        self._seconds = time.monotonic() - self._start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        speed = self._samples / self._training_seconds
+        speed = self._samples / self._seconds
         module.log("train/samples_per_second", speed)
         values = trainer.callback_metrics
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"{speed:,.0f} samples/s"]

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor
 from seqclass.bundle import Bundle
 from seqclass.data.loader import Batch
 from seqclass.errors import TrainingError
-from seqclass.evaluation.multilabel import MIN_POSITIVES
+from seqclass.evaluation.multilabel import counted_targets
 from seqclass.metrics.ranking import rank_targets
 from seqclass.predict import probabilities
 
@@ -26,7 +25,7 @@ class Recipe:
 
     Args:
         learning_rate: The largest, reached after the warm-up.
-        weight_decay: Of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); not applied to biases and norms.
+        weight_decay: Of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), on all weights but biases and norms.
         warmup_steps: Steps of linear increase before the cosine decay to zero; at most a tenth of all steps.
         prior_from_train: Start the output biases from each target's share of positives in train.
     """
@@ -54,16 +53,25 @@ class MultiLabelTask(pl.LightningModule):
         self._labels: list[Tensor] = []
 
     def configure_optimizers(self) -> Any:
-        matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
-        vectors = [parameter for parameter in self.model.parameters() if parameter.dim() <= 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        decayed: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
+        for name, parameter in self.model.named_parameters():
+            is_matrix = parameter.dim() > 1 and not name.endswith("bias")
+            (decayed if is_matrix else others).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(
             groups,
             lr=self.recipe.learning_rate,
             weight_decay=self.recipe.weight_decay,
             fused=not self._scales_gradients,
         )
-        total = max(1, int(self.trainer.estimated_stepping_batches))
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise TrainingError(
+                "the learning rate falls until the last step, and there is none",
+                remedy="Give --trainer.max_epochs or --trainer.max_steps",
+            )
+        total = max(1, int(steps))
         warmup = min(self.recipe.warmup_steps, total // 10)
 
         def rate(step: int) -> float:
@@ -106,25 +114,24 @@ class MultiLabelTask(pl.LightningModule):
         scores = probabilities(self.bundle, batch.tokens)
         likelihood = torch.where(labels.bool(), scores, 1 - scores).clamp_min(1e-7)
         self.log("valid/loss", -likelihood.log().mean(), batch_size=len(labels), sync_dist=True)
-        self._scores.append(scores)
-        self._labels.append(labels.to(torch.uint8))
+        self._scores.append(scores.cpu())
+        self._labels.append(labels.to(torch.uint8).cpu())
 
     def on_validation_epoch_end(self) -> None:
         scores, labels = torch.cat(self._scores), torch.cat(self._labels)
         self._scores, self._labels = [], []
         if self.trainer.world_size > 1:
             scores, labels = self._gather(scores), self._gather(labels)
-        metrics = rank_targets(labels.cpu().numpy(), scores.cpu().numpy())
-        positives = labels.sum(dim=0, dtype=torch.long).cpu().numpy()
-        # Targets with a handful of positives would drown the mean in noise, unless all are such.
-        counted = np.isfinite(metrics.auroc) & (positives >= min(MIN_POSITIVES, int(positives.max())))
-        if counted.any():
-            self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
-            self.log("valid/auroc", float(metrics.auroc[counted].mean()))
+        metrics = rank_targets(labels.numpy(), scores.numpy())
+        positives = labels.sum(dim=0, dtype=torch.long).numpy()
+        counted = counted_targets(positives, len(labels))
+        self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
+        self.log("valid/auroc", float(metrics.auroc[counted].mean()))
 
     def _gather(self, values: Tensor) -> Tensor:
         """All ranks' rows; the shares differ in size by at most a row, so the shorter are padded for the exchange."""
         strategy = self.trainer.strategy
-        counts = strategy.all_gather(torch.tensor(len(values), device=values.device)).flatten()
-        parts = strategy.all_gather(F.pad(values, (0, 0, 0, int(counts.max()) - len(values))))
-        return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])
+        counts = strategy.all_gather(torch.tensor(len(values), device=self.device)).flatten()
+        padded = F.pad(values.to(self.device), (0, 0, 0, int(counts.max()) - len(values)))
+        parts = zip(strategy.all_gather(padded).cpu(), counts.tolist(), strict=True)
+        return torch.cat([part[:count] for part, count in parts])
