@@ -21,7 +21,7 @@ setup(
         "h5py>=3.12",
         "scikit-learn>=1.6",
         "jsonargparse[signatures]>=4.40",
-        "rich>=13.9",
+        "rich>=14.1",
         "safetensors>=0.5",
         "tensorboard>=2.18",
         "matplotlib>=3.9",

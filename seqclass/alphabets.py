@@ -83,10 +83,18 @@ class Alphabet:
         position = int(bad.argmax())
         letter = sequence[position : position + 1]
         shown = letter.decode("latin-1") if isinstance(letter, bytes) else letter
+        kind, place = self.name.upper(), f"letter {shown!r} at position {position + 1}"
+        expected = f"expected {self.letters}, or {self.unknown} for an unknown residue"
+        if tokens[position] == _AMBIGUOUS:
+            both = self.ambiguous + self.ambiguous.lower()
+            command = f"sed '/^>/!s/[{both}]/{self.unknown}/g' old.fa > new.fa"
+            raise SequenceError(
+                f"{place} is not {kind} without ambiguity ({expected})",
+                remedy=f"Replace such letters by {self.unknown}, as in: {command}",
+            )
         raise SequenceError(
-            f"letter {shown!r} at position {position + 1} is not {self.name.upper()} "
-            f"(expected {self.letters}, or {self.unknown} for an unknown residue)",
-            remedy=f"Replace ambiguous letters by {self.unknown}, or check that this is {self.name.upper()}",
+            f"{place} is not {kind} ({expected})",
+            remedy=f"Check that this is {kind}, and take out gaps, stops and other signs",
         )
 
 

@@ -25,7 +25,7 @@ from seqclass.atomic import atomic_folder
 from seqclass.blocks import build
 from seqclass.errors import BundleError, SeqclassError, UnknownNameError
 from seqclass.models import Classifier
-from seqclass.targets import Target
+from seqclass.targets import Target, check_targets
 
 FORMAT, VERSION = "seqclass-bundle", 1
 
@@ -51,6 +51,7 @@ class Bundle:
         window: Residues of a training sample, None where they differed.
         bin: Residues in the middle of the window that the labels describe, None where they describe all of it.
         provenance: How it came to be: data, recipe, seed, versions; anything JSON can hold.
+        path: The folder that it was loaded from, None for a model made here.
     """
 
     model: Classifier
@@ -59,6 +60,7 @@ class Bundle:
     window: int | None = None
     bin: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def alphabet(self) -> Alphabet:
@@ -74,10 +76,13 @@ class Bundle:
 
         Raises:
             OutputExistsError: Something stands at `path` and `force` is false.
+            SeqclassError: What stands at `path` is no bundle, the disk is full, or the targets' names are not fit to be
+                written (see `check_targets`).
             AssemblyError: A block of the model is not registered, or was built with arguments that JSON cannot hold.
             BundleError: The weights could not be written (a full disk, say).
         """
-        with atomic_folder(path, force=force) as folder:
+        check_targets(self.targets, file=path)
+        with atomic_folder(path, force=force, holding="config.json") as folder:
             weights = folder / "model.safetensors"
             try:
                 save_file({key: value.contiguous().cpu() for key, value in self.model.state_dict().items()}, weights)
@@ -123,7 +128,7 @@ class Bundle:
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(path, f"the bundle cannot be read ({error})") from error
         model.eval()
-        return cls(model, targets, positives, config["window"], config["bin"], config["provenance"])
+        return cls(model, targets, positives, config["window"], config["bin"], config["provenance"], path)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

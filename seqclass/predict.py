@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -18,18 +17,24 @@ from torch import Tensor, nn
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.atomic import atomic_file, check_free
+from seqclass.blocks.transformer_xl import RelativeAttention
 from seqclass.bundle import Bundle
 from seqclass.data.fasta import read_fasta
 from seqclass.data.loader import StoreLoader
 from seqclass.data.store import Indices, Store
-from seqclass.errors import SequenceError, StoreError
+from seqclass.errors import SequenceError, StoreError, find_name
 from seqclass.models.strands import strand_mean
-from seqclass.progress import track
+from seqclass.progress import Advance, progress, track
 
 LengthPolicy = Literal["error", "centre", "tile"]
+LENGTH_POLICIES: tuple[str, ...] = get_args(LengthPolicy)
 
 _BATCH_RESIDUES = 1 << 18
-_CHUNK_SEQUENCES = 4096
+_CHUNK_SEQUENCES, _CHUNK_RESIDUES = 4096, 1 << 22
+
+# Attention scores every position against every other. So many positions, 32,768 bp of the original DNA model, took 1 GB
+# to predict and 3 GB to explain; twice as many take four times that.
+_ATTENTION_POSITIONS = 4096
 
 
 class Prediction(NamedTuple):
@@ -82,7 +87,7 @@ def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.
         StoreError: The store's alphabet, window or targets are not those of the bundle, or there are no samples.
     """
     check_fits(bundle, store)
-    batch_size = max(1, _BATCH_RESIDUES // int(store.views.length[samples].max(initial=1)))
+    batch_size = _batch_size(bundle, int(store.views.length[samples].max(initial=1)))
     loader = StoreLoader(store, samples, batch_size)
     scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
     done = 0
@@ -159,20 +164,26 @@ def cut(bundle: Bundle, tokens: Tokens, policy: LengthPolicy) -> Iterator[tuple[
     puts N around a shorter one; "tile" scores windows a bin apart over a longer one, and puts N around a shorter one.
 
     Raises:
-        SequenceError: The sequence is empty, or its length does not fit and the policy is "error".
+        SequenceError: The sequence is empty, or its length does not fit and the policy is "error"; or it is longer than
+            the model's attention takes at once.
+        UnknownNameError: There is no such policy.
     """
+    chosen = find_name("length policy", policy, LENGTH_POLICIES)
     if not len(tokens):
         raise SequenceError("the sequence is empty", remedy="Leave it out")
-    length = bundle.length if policy != "tile" else bundle.length or bundle.window
-    if length is None or len(tokens) == length:
+    length = bundle.length if chosen != "tile" else bundle.length or bundle.window
+    if length is None:
+        _refuse_too_long(bundle, len(tokens))
         yield 0, tokens
-    elif policy == "error":
+    elif len(tokens) == length:
+        yield 0, tokens
+    elif chosen == "error":
         raise SequenceError(
             f"{len(tokens)} residues, where the model takes exactly {length}",
             remedy=f"Pass --length-policy centre (crop or pad with {bundle.alphabet.unknown} around the middle) "
             "or tile (score every window)",
         )
-    elif policy == "tile" and len(tokens) > length:
+    elif chosen == "tile" and len(tokens) > length:
         last = len(tokens) - length
         for start in [*range(0, last, bundle.bin or length), last]:
             yield start, tokens[start : start + length]
@@ -182,6 +193,29 @@ def cut(bundle: Bundle, tokens: Tokens, policy: LengthPolicy) -> Iterator[tuple[
         inner = tokens[max(0, start) : max(0, start) + length]
         window[max(0, -start) : max(0, -start) + len(inner)] = inner
         yield start, window
+
+
+def _refuse_too_long(bundle: Bundle, length: int) -> None:
+    limit = _attention_limit(bundle)
+    if limit is not None and length > limit:
+        remedy = f"Pass --length-policy tile (score every window of {bundle.window} residues)"
+        raise SequenceError(
+            f"{length} residues, where the model's attention takes at most {limit} at once",
+            remedy=remedy if bundle.window else "Cut it into shorter ones",
+        )
+
+
+def _attention_limit(bundle: Bundle) -> int | None:
+    """The most residues that are scored as one sequence, None where the model has no attention and so no limit."""
+    if not any(isinstance(module, RelativeAttention) for module in bundle.model.modules()):
+        return None
+    return max(_ATTENTION_POSITIONS * max(bundle.model.sequence_layers().values()), bundle.window or 0)
+
+
+def _batch_size(bundle: Bundle, longest: int) -> int:
+    """How many sequences of that length are scored at once: memory goes with residues, of attention with squares."""
+    size, limit = _BATCH_RESIDUES // longest, _attention_limit(bundle)
+    return max(1, size if limit is None else min(size, (limit // longest) ** 2))
 
 
 def predict(
@@ -199,22 +233,33 @@ def predict(
 
     Raises:
         SequenceError: A sequence cannot be read, or its length does not fit; file and record are named.
+        UnknownNameError: There is no such length policy.
     """
     stretches = read_stretches(bundle, sequences, length_policy)
-    with evaluating(bundle.model) as device:
-        while chunk := list(islice(stretches, _CHUNK_SEQUENCES)):
-            scores = _score([stretch.tokens for stretch in chunk], bundle, device)
+    with evaluating(bundle.model) as device, progress("Predicting", unit="stretches") as advance:
+        while chunk := _take_chunk(stretches):
+            scores = _score([stretch.tokens for stretch in chunk], bundle, device, advance)
             for (name, start, tokens), row in zip(chunk, scores, strict=True):
                 yield Prediction(name, start, start + len(tokens), row)
 
 
-def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device) -> NDArray[np.float32]:
+def _take_chunk(stretches: Iterator[Stretch]) -> list[Stretch]:
+    """The next stretches, as many as are sorted by length together; none at the end."""
+    chunk: list[Stretch] = []
+    residues = 0
+    while len(chunk) < _CHUNK_SEQUENCES and residues < _CHUNK_RESIDUES and (stretch := next(stretches, None)):
+        chunk.append(stretch)
+        residues += len(stretch.tokens)
+    return chunk
+
+
+def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device, advance: Advance) -> NDArray[np.float32]:
     """Probabilities of sequences of any lengths, `(sequences, targets)`; neighbours in length share a batch."""
     scores = np.empty((len(sequences), len(bundle.targets)), dtype=np.float32)
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     while order:
         longest = len(sequences[order[-1]])
-        size = max(1, _BATCH_RESIDUES // longest)
+        size = _batch_size(bundle, longest)
         batch, order = order[-size:], order[:-size]
         lengths = np.array([len(sequences[i]) for i in batch])
         tokens = np.full((len(batch), longest), bundle.alphabet.unknown_token, dtype=np.uint8)
@@ -225,6 +270,7 @@ def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device) ->
             mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(device)
         with torch.inference_mode():
             scores[batch] = probabilities(bundle, torch.from_numpy(tokens).to(device), mask).cpu().numpy()
+        advance(len(batch))
     return scores
 
 
@@ -243,18 +289,15 @@ def write_predictions(
 
     Raises:
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: What stands at `out` is an input or no file, or the disk is full.
         SequenceError: As in `predict`; nothing is written then.
     """
-    check_free(out, force)
+    check_free(out, force, inputs=(fasta, bundle.path))
     rows = 0
     with atomic_file(out, force=force) as partial, open(partial, "w", encoding="utf-8") as stream:
         stream.write("\t".join(["id", "start", "end", *(target.name for target in bundle.targets)]) + "\n")
-        predictions = predict(bundle, fasta, length_policy=length_policy)
-        for prediction in track(predictions, "Predicting", unit="sequences"):
+        for prediction in predict(bundle, fasta, length_policy=length_policy):
             values = "\t".join(f"{value:.6g}" for value in prediction.probabilities)
             stream.write(f"{prediction.name}\t{prediction.start}\t{prediction.end}\t{values}\n")
             rows += 1
     return rows
-
-
-LENGTH_POLICIES: tuple[str, ...] = get_args(LengthPolicy)

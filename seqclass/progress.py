@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -44,20 +44,22 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
         transient=True,
     )
     task = bar.add_task(description, total=total)
-    start = time.monotonic()
-    shown = False
 
     def advance(done: float = 1) -> None:
-        nonlocal shown
         bar.advance(task, done)
-        if not shown and bar.console.is_terminal and time.monotonic() - start > _PATIENCE_SECONDS:
-            bar.start()
-            shown = True
 
+    # A timer, and not a look at the clock in `advance`: the first unit may be the one that takes long.
+    timer = threading.Timer(_PATIENCE_SECONDS, bar.start)
+    timer.daemon = True
+    if bar.console.is_terminal:
+        timer.start()
     try:
         yield advance
     finally:
-        if shown:
+        if timer.is_alive():
+            timer.cancel()
+            timer.join()
+        if bar.live.is_started:
             bar.stop()
 
 

@@ -60,7 +60,7 @@ def _of_system(error: OSError) -> SeqclassError:
     """What the operating system refused, in the form of the errors of this library."""
     return SeqclassError(
         f"the system refused ({error.strerror or error})",
-        remedy="Check the path, its permissions and the room on the disk; nothing was replaced",
+        remedy="Check the path, its permissions and the room on the disk",
         file=error.filename,
     )
 

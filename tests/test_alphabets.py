@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,6 +36,17 @@ def test_lower_case_is_read_as_upper_case() -> None:
 def test_a_letter_outside_the_alphabet_is_named_with_its_position(sequence: str) -> None:
     with pytest.raises(SequenceError, match=r"at position 3 is not DNA"):
         DNA.encode(sequence)
+
+
+def test_an_ambiguous_letter_is_told_with_a_command_that_masks_it(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="'r' at position 3 is not DNA without ambiguity") as caught:
+        DNA.encode("ACrT")
+    assert caught.value.remedy is not None
+    (tmp_path / "old.fa").write_text(">Chromosome_RY\nACrTBN\n")
+    subprocess.run(caught.value.remedy.split("as in: ")[1], shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "new.fa").read_text() == ">Chromosome_RY\nACNTNN\n"
+    with pytest.raises(SequenceError, match="Check that this is DNA"):
+        DNA.encode("AC-T")
 
 
 def test_ambiguous_letters_become_unknown_where_asked_and_are_counted() -> None:

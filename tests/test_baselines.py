@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -83,6 +84,28 @@ def test_counts_equal_counting_by_hand_over_contig_ends_unknown_bases_and_strand
         kmers = (window[begin : begin + k] for begin in range(len(window) - k + 1))
         expected = Counter(canonical(kmer) for kmer in kmers if "N" not in kmer)
         assert dict(zip(names, counts[row].tolist(), strict=True)) == {name: expected[name] for name in names}
+
+
+def test_counting_k_mers_far_apart_takes_no_memory_for_what_lies_between(tmp_path):
+    begins = np.arange(200) * 100_000
+    tokens = np.random.default_rng(0).integers(0, 4, 200 * 100_000, dtype=np.uint8)
+    views = [(0, begin, 1000, 1) for begin in begins]
+    empty = np.zeros((200, 1), dtype=np.uint8)
+    store = make_store(tmp_path / "wide.h5", [DNA.decode(tokens)], views, empty, empty[:, 0])
+    tracemalloc.start()
+    counts = count_kmers(store, np.arange(200), k=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert (counts.sum(axis=1) == 998).all()
+
+
+@pytest.mark.parametrize("residues", [1, 100, 1000])
+def test_counts_do_not_depend_on_how_samples_are_shared_out(planted, monkeypatch, residues):
+    samples = np.random.default_rng(0).permutation(1200)[:50]
+    expected = count_kmers(planted, samples, k=4, share=0.4)
+    monkeypatch.setattr("seqclass.evaluation.baselines._COUNT_RESIDUES", residues)
+    np.testing.assert_array_equal(count_kmers(planted, samples, k=4, share=0.4), expected)
 
 
 def test_protein_has_no_reverse_complement(tmp_path):
@@ -182,6 +205,22 @@ def test_validation_decides_how_near_the_centre_to_count(tmp_path):
     logistic = compute_baselines(store, samples, k=4)["kmer_logistic"]
     assert logistic.settings["central_share"] < 1
     assert average_precision_score(store.labels(samples), logistic.scores) > 0.9
+
+
+@pytest.mark.parametrize(("rare", "counted"), [(9, [0, 1]), (10, [0, 1, 2])])
+def test_strengths_are_chosen_over_targets_with_ten_positives(tmp_path, planted, rare, counted):
+    """The third target is chance, so that it shows in the mean if it counts."""
+    every = np.arange(1200)
+    third = np.zeros((1200, 1), dtype=np.uint8)
+    third[[*range(0, 800, 20), *range(800, 800 + rare)]] = 1
+    labels = np.hstack([planted.labels(every), third])
+    sequences = [DNA.decode(planted.tokens(sample)) for sample in every]
+    views = [(sample, 0, 100, 1) for sample in every]
+    store = make_store(tmp_path / "rare.h5", sequences, views, labels, planted.split)
+    valid = store.samples("valid")
+    logistic = compute_baselines(store, valid, k=4)["kmer_logistic"]
+    precision = [average_precision_score(labels[valid, column], logistic.scores[:, column]) for column in counted]
+    assert logistic.settings["valid_average_precision"] == pytest.approx(np.mean(precision), abs=1e-5)
 
 
 def test_baselines_are_the_same_to_the_last_digit_and_record_their_subsample(planted):

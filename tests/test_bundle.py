@@ -16,7 +16,7 @@ import torch
 
 from seqclass.blocks import Block
 from seqclass.bundle import VERSION, Bundle
-from seqclass.errors import AssemblyError, BundleError, OutputExistsError
+from seqclass.errors import AssemblyError, BundleError, OutputExistsError, SeqclassError
 from seqclass.targets import Target
 
 
@@ -55,7 +55,7 @@ def test_a_new_process_gives_identical_logits(make_bundle: Callable[..., Bundle]
 
 
 def test_all_that_is_known_of_a_model_comes_back(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    bundle = make_bundle(num_targets=2, pool="centre-max")
+    bundle = make_bundle(num_targets=2, pool="centre")
     bundle.targets = [Target("K562|CTCF|None", "TF"), Target("β-catenin (a, b)")]
     bundle.train_positives = [17, 0]
     bundle.provenance = {"seed": 3, "data": {"sha256": "ab", "notes": ["a\nb"]}}
@@ -191,6 +191,30 @@ def test_an_existing_bundle_is_replaced_only_by_force(saved: Path, make_bundle: 
     assert contents(saved) == before
     other.save(saved, force=True)
     assert len(Bundle.load(saved).targets) == 4
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(SeqclassError, match="holds other things"):
+        make_bundle().save(tmp_path, force=True)
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_a_bundle_knows_where_it_was_loaded_from(saved: Path, make_bundle: Callable[..., Bundle]) -> None:
+    assert make_bundle().path is None
+    assert Bundle.load(str(saved)).path == saved
+
+
+@pytest.mark.parametrize("name", ["Reb1\told", "Reb1\n", "a\x00", ""])
+def test_a_target_that_could_not_be_read_again_is_not_saved(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, name: str
+) -> None:
+    for targets in ([Target(name)], [Target("a", f"group\t{name}")], [Target("a"), Target("a")]):
+        bundle = make_bundle(num_targets=len(targets))
+        bundle.targets = targets
+        with pytest.raises(SeqclassError, match=r"bundle: .*target"):
+            bundle.save(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_old_bundle_stands_when_saving_fails_half_way(saved: Path, make_bundle: Callable[..., Bundle]) -> None:

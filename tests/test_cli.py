@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,15 +18,19 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import pytest
+import torch
 from deepsea_files import RowArray, random_split, write_version_5, write_version_73
 from matplotlib.image import imread
+from rich.console import Console
 
 from seqclass import __version__
+from seqclass import progress as progress_module
 from seqclass.bundle import Bundle
 from seqclass.cli import main
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import Store
 from seqclass.errors import SeqclassError, SequenceError
+from seqclass.models import create_model
 from seqclass.predict import LENGTH_POLICIES
 from seqclass.terminal import plain_errors
 
@@ -183,6 +190,25 @@ def test_a_target_is_found_by_a_prefix_in_any_case(run: Run, work: Path) -> None
     assert [path.name for path in Path("by_name").glob("*.png")] == ["s0.png"]
 
 
+def test_an_option_given_twice_adds_to_itself(run: Run, work: Path) -> None:
+    for name, splits in (("once", "--valid-chroms chr2 chr3"), ("twice", "--valid-chroms chr2 --valid-chroms chr3")):
+        line = PEAKS.replace("new.h5", f"{name}.h5").replace("--peaks peaks", "--peaks peaks/Reb1.bed")
+        assert run(f"{line} {splits} --peaks peaks/Rap1.bed").code == 0
+    once, twice = Store("once.h5"), Store("twice.h5")
+    assert len(once.samples("valid")) > len(once.samples("train"))
+    assert once.checksum() == twice.checksum()
+    assert {target.name for target in twice.targets} == {"Reb1", "Rap1"}
+
+
+def test_the_report_says_what_it_was_made_with(run: Run, work: Path) -> None:
+    assert run("evaluate bundle store.h5 --out report --no-baselines").code == 0
+    provenance = json.loads(Path("report/metrics.json").read_text())["provenance"]
+    expected = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    assert provenance["device"] == expected
+    assert provenance["versions"]["h5py"] == h5py.__version__
+    assert provenance["versions"]["numpy"] == np.__version__
+
+
 # What goes wrong
 
 
@@ -204,6 +230,14 @@ def foreign_hdf5() -> None:
 def store_of(name: str, **options: object) -> Callable[[], object]:
     settings: dict[str, object] = {"window": WINDOW, "bin": BIN, "test_chroms": ["chr3"]}
     return lambda: import_peaks(name, genome="genome.fa", peaks="peaks", **settings | options)
+
+
+def attentive() -> None:
+    """Gives the bundle a model that takes any length, its stem in steps of 4."""
+    bundle = Bundle.load("bundle")
+    small = {"channels": 8, "widths": (8, 16), "strides": (2, 2), "expansion": 2, "layers": 1, "hidden": 16}
+    model = create_model("wrn_transformer_xl", num_targets=len(bundle.targets), length=WINDOW, pool="centre", **small)
+    replace(bundle, model=model).save("bundle", force=True)
 
 
 def deepsea_version_5(cut: bool = False) -> None:
@@ -269,6 +303,39 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
         "explain bundle foreign.fa --target reb1 --out new",
         "foreign.fa, line 3, record 's1': letter 'J' at position 4 is not DNA",
     ),
+    "length policy unknown": (
+        nothing,
+        "predict bundle long.fa --out new.tsv --length-policy center",
+        "there is no length policy 'center' among 3. Did you mean centre?",
+    ),
+    "too long for attention": (
+        lambda: attentive() or write("huge.fa", ">s0", "ACGT" * 5000),
+        "explain bundle huge.fa --target reb1 --out new",
+        "huge.fa, line 1, record 's0': 20000 residues, where the model's attention takes at most 16384 at once. Pass "
+        "--length-policy tile (score every window of 64 residues)",
+    ),
+    "output replaces the sequences": (
+        nothing,
+        "predict bundle good.fa --out good.fa --force",
+        "good.fa: this is what is to be read, so it is not replaced. Choose another place",
+    ),
+    "report replaces the bundle": (nothing, "evaluate bundle store.h5 --out bundle --force", "bundle: this is what is"),
+    "report replaces a folder of inputs": (
+        lambda: write("metrics.json"),
+        "evaluate bundle store.h5 --out . --force",
+        "bundle, which is to be read, so it is not replaced",
+    ),
+    "pictures replace another folder": (
+        nothing,
+        "explain bundle good.fa --target reb1 --out peaks --force",
+        "peaks: this folder holds other things than saliency.tsv, so --force does not replace it. Choose",
+    ),
+    "table replaces a folder": (nothing, "predict bundle good.fa --out peaks --force", "peaks: this is a folder"),
+    "table replaces a device": (
+        nothing,
+        "predict bundle good.fa --out /dev/null --force",
+        "/dev/null: this is neither a file nor a folder",
+    ),
     "bundle missing": (nothing, "predict none good.fa --out new.tsv", "none: this is not a bundle"),
     "bundle is a store": (nothing, "explain store.h5 good.fa --target x --out new", "store.h5: this is not a bundle"),
     "bundle damaged": (
@@ -311,7 +378,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "split empty": (
         store_of("other.h5", test_chroms=()),
         "evaluate bundle other.h5 --out new",
-        "other.h5: the split 'test' has no samples",
+        "other.h5: the split 'test' has no samples. Choose --split train, or import",
     ),
     "store missing": (nothing, "data info none.h5", "none.h5: there is no such file. Make one with"),
     "store a folder": (nothing, "data info peaks", "peaks: this is a folder, where a store is expected"),
@@ -354,7 +421,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "BED with names for numbers": (
         lambda: write("peaks/Reb1.bed", "chr1\tReb1\t60"),
         PEAKS,
-        "peaks/Reb1.bed, line 1: start and end are 'Reb1' and '60', where integers from 0 are expected. Give BED",
+        "peaks/Reb1.bed, line 1: start and end are 'Reb1' and '60', where integers from 0 (of up to 18 digits) are",
     ),
     "label rule unknown": (nothing, f"{PEAKS} --label-rule peak", "--label-rule is 'peak'. Choose auto"),
     "valid chromosome unknown": (nothing, f"{PEAKS} --valid-chroms chr9", "chr9"),
@@ -415,6 +482,33 @@ def test_bad_input_is_one_line_with_exit_code_2_and_nothing_is_written(run: Run,
     assert contents(work) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "out"),
+    [
+        ("predict bundle good.fa --out scores.tsv --force", "scores.tsv"),
+        ("explain bundle good.fa --target reb1 --out pictures --force", "pictures"),
+        ("evaluate bundle store.h5 --out report --no-baselines --force", "report"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_the_old_output_stands(work: Path, line: str, out: str) -> None:
+    write("scores.tsv", "old")
+    for folder, name in (("pictures", "saliency.tsv"), ("report", "metrics.json")):
+        Path(folder).mkdir()
+        write(f"{folder}/{name}", "old")
+    before = contents(work)
+    script = (
+        "import resource\nfrom seqclass.cli import main\nresource.setrlimit(resource.RLIMIT_FSIZE, (128, 128))\nmain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, *line.split()], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"error: {out}: this could not be written (File too large). "
+        "Make room on the disk; what stood here before is untouched."
+    )
+    assert "Traceback" not in ended.stderr
+    assert contents(work) == before
+
+
 @pytest.mark.parametrize("case", ["foreign letter", "target unknown", "nothing to fit on", "output inside a file"])
 def test_debug_lets_the_error_through_wherever_it_stands(work: Path, case: str) -> None:
     spoil, line, _ = BAD_INPUT[case]
@@ -445,7 +539,6 @@ def test_debug_shows_a_traceback_and_nothing_else_does(work: Path) -> None:
         ("predikt", "invalid choice: 'predikt'"),
         ("predict bundle good.fa", "required: --out"),
         ("predict bundle good.fa --out new.tsv --frce", "unrecognized arguments: --frce"),
-        ("predict bundle good.fa --out new.tsv --length-policy crop", "invalid choice: 'crop'"),
         ("predict bundle good.fa more.fa --out new.tsv", "unrecognized arguments: more.fa"),
         ("explain bundle good.fa --out new", "required: --target"),
         ("evaluate bundle store.h5 --out new --min-test-positives few", "invalid int value: 'few'"),
@@ -514,12 +607,26 @@ def test_nothing_is_wrapped_or_coloured_outside_a_terminal(
     assert capsys.readouterr().err == f"wrote 3 rows to {folder / '[x].tsv'}\n"
     with pytest.raises(SystemExit):
         main(["predict", "bundle", str(folder / "[y].fa"), "--out", "new.tsv"])
-    assert capsys.readouterr().err == f"error: {folder / '[y].fa'}: there is no such file.\n"
+    assert capsys.readouterr().err.startswith(f"error: {folder / '[y].fa'}: there is no such file. ")
 
 
 def test_the_error_line_is_red_in_a_terminal(work: Path) -> None:
     ended = seqclass("data", "info", "none.h5", FORCE_COLOR="1", TERM="xterm-256color")
     assert ended.stderr.startswith("\x1b[31merror: none.h5")
+
+
+def test_a_bar_appears_after_a_while_even_if_nothing_advances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "_PATIENCE_SECONDS", 0.2)
+    for terminal, seconds, told in ((True, 0.6, True), (True, 0, False), (False, 0.6, False)):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=terminal, width=80)
+        monkeypatch.setattr(progress_module, "Console", lambda console=console, **_: console)
+        with progress_module.progress("Waiting for the first"):
+            time.sleep(seconds)
+        assert ("Waiting for the first" in screen.getvalue()) == told
+        before = screen.getvalue()
+        time.sleep(0.3)
+        assert screen.getvalue() == before, "nothing is drawn once the work is done"
 
 
 # How light it is
@@ -563,4 +670,5 @@ def test_help_tells_of_every_command_and_the_version_is_the_package_s(run: Run) 
 
 def test_the_length_policies_offered_are_those_that_there_are(run: Run) -> None:
     for command in ("predict", "explain"):
-        assert "{" + ",".join(LENGTH_POLICIES) + "}" in run(f"{command} --help").out
+        told = run(f"{command} --help").out.split("--length-policy")[-1]
+        assert all(policy in told for policy in LENGTH_POLICIES)

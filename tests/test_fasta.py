@@ -1,5 +1,8 @@
 import gzip
+import os
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -49,8 +52,19 @@ def test_line_width_line_ends_mark_and_compression_do_not_matter(
     ],
 )
 def test_what_is_not_fasta_is_one_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(SequenceError, match=message):
+    with pytest.raises(SequenceError, match=message) as error:
         list(read_fasta(write(tmp_path / "a.fa", content)))
+    assert error.value.remedy
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_from_its_first_letter(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = Thread(target=(tmp_path / "pipe").write_bytes, args=(pack(b">one\nACGT\n>two\nGG\n" * 9999),), daemon=True)
+    writer.start()
+    names = [record.name for record in read_fasta(tmp_path / "pipe")]
+    writer.join()
+    assert names == ["one", "two"] * 9999
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

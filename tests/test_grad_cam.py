@@ -7,6 +7,8 @@ import torch
 from matplotlib.image import imread
 
 from seqclass.alphabets import reverse_complement
+from seqclass.attribution import explain as explain_module
+from seqclass.attribution.explain import explain
 from seqclass.attribution.grad_cam import METHODS, grad_cam, to_residues
 from seqclass.attribution.localisation import share_inside
 from seqclass.attribution.plots import Mark, plot_saliency
@@ -34,7 +36,7 @@ def one_strand(bundle: Bundle, tokens: np.ndarray, target: int, method: str) -> 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("pool", ["flatten", "centre-max"])
+@pytest.mark.parametrize("pool", ["flatten", "centre"])
 def test_maps_equal_the_definition_averaged_over_strands(
     make_bundle: Callable[..., Bundle], tokens: np.ndarray, method: str, pool: str
 ) -> None:
@@ -78,7 +80,7 @@ def test_positions_are_brought_back_to_residues_by_interpolation(length: int, st
 
 
 def test_one_changed_letter_shows_within_a_stride_of_its_place(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle(pool="centre-max")
+    bundle = make_bundle(pool="centre")
     stem, embedding = bundle.model.stem, bundle.model.embedding
     # The gates of the squeeze-excitation are global; held open, a change stays inside the receptive field.
     for block in stem.blocks:
@@ -107,6 +109,19 @@ def test_the_model_is_left_as_it_was_found(make_bundle: Callable[..., Bundle], t
     assert all(parameter.grad is None for parameter in bundle.model.parameters())
 
 
+def test_the_model_is_made_ready_once_for_all_sequences(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle()
+    bundle.model.train()
+    seen = []
+    monkeypatch.setattr(explain_module, "plot_saliency", lambda *_, **__: seen.append(bundle.model.training))
+    (tmp_path / "x.fa").write_text("".join(f">s{i}\n{'ACGT' * 16}\n" for i in range(3)))
+    explain(bundle, tmp_path / "x.fa", tmp_path / "out", target="t1")
+    assert seen == [False] * 3
+    assert bundle.model.training
+
+
 def test_unknown_layers_and_methods_are_errors(make_bundle: Callable[..., Bundle], tokens: np.ndarray) -> None:
     with pytest.raises(UnknownNameError, match="no layer 'head' among 3"):
         grad_cam(make_bundle(), tokens, 0, layer="head")
@@ -128,6 +143,7 @@ def test_a_picture_is_drawn_in_the_format_its_name_asks_for(tmp_path: Path) -> N
     for name, magic in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
         plot_saliency(tmp_path / name, "ACGTN" * 12 + "ACGT", tracks, marks=[Mark(3, 9, "Reb1")], start=1000)
         assert (tmp_path / name).read_bytes().startswith(magic)
+    plot_saliency(tmp_path / "b.png", "ACGT" * 16, {r"$\frac$": values}, marks=[Mark(3, 9, r"$\frac$")], title="$x_$")
     image = imread(tmp_path / "a.png")
     assert image[..., :3].std() > 0.05
     with pytest.raises(OutputExistsError):

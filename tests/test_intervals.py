@@ -55,10 +55,13 @@ def test_column_ten_of_bed12_is_no_summit(tmp_path):
         ("chr1\t-5\t9", "'-5'"),
         ("chr1\t5.0\t9", "'5.0'"),
         ("chr1\t1_0\t90", "'1_0'"),
+        ("chr1\t0\t99999999999999999999", "'99999999999999999999'"),
+        ("chr1\t" + "9" * 5000 + "\t5", "999' and '5'"),
         ("chr1\t9\t5", "9-5"),
         ("chr1\t9\t9", "9-9"),
         (NARROW_PEAK.format(start=5, end=9, summit=4).strip(), "column 10 is '4'"),
         (NARROW_PEAK.format(start=5, end=9, summit="x").strip(), "column 10 is 'x'"),
+        (NARROW_PEAK.format(start=5, end=9, summit="9" * 5000).strip(), "column 10 is '999"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, found):
@@ -85,7 +88,9 @@ def test_regions_are_one_based_and_inclusive_outside():
     assert parse_region("VII") == Region("VII", 0, None)
 
 
-@pytest.mark.parametrize("text", ["", "chr7:", "chr7:5", "chr7:0-5", "chr7:9-5", "chr7:a-b", "chr7:-5-9", "chr 7"])
+@pytest.mark.parametrize(
+    "text", ["", "chr7:", "chr7:5", "chr7:0-5", "chr7:9-5", "chr7:a-b", "chr7:-5-9", "chr 7", f"chr7:1-{'9' * 5000}"]
+)
 def test_a_wrong_region_is_refused(text):
     with pytest.raises(IntervalError, match="is not a region"):
         parse_region(text)

@@ -1,5 +1,8 @@
 import pickle
+import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqclass.alphabets import DNA
 from seqclass.data.loader import Batch, StoreLoader
-from seqclass.data.sampling import RandomStrands, batch_sizes, shuffled
-from seqclass.data.store import Store, Tape
+from seqclass.data.sampling import RandomStrands, batch_sizes, cut, shuffled
+from seqclass.data.store import Store, Tape, Views, pack_labels, write_store
 from seqclass.errors import StoreError, TrainingError
+from seqclass.targets import Target
 
 STREAMED = 2_000  # bytes: far less than the store, so that it is read in blocks
 
@@ -75,7 +80,7 @@ def test_an_epoch_holds_each_sample_once_with_its_own_tokens_and_labels(
         parts = [collect(loader) for loader in ranks]
         epoch = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
         assert sorted(epoch.samples.tolist()) == samples.tolist()
-        expected = Tape.cover(store, [samples]).windows(epoch.samples.numpy())
+        expected = Tape(store, samples).windows(epoch.samples.numpy())
         assert (epoch.tokens.numpy() == expected).all()
         assert (epoch.labels(store.num_targets).numpy() == store.labels(epoch.samples.numpy())).all()
         epochs.append(epoch.samples)
@@ -92,13 +97,13 @@ def test_streaming_in_order_keeps_the_order(make_store: Callable[..., Store], mo
     for memory in (1 << 30, STREAMED):
         batch = collect(StoreLoader(store, samples, 11, memory=memory))
         assert batch.samples.tolist() == samples.tolist()
-        assert (batch.tokens.numpy() == Tape.cover(store, [samples]).windows(samples)).all()
+        assert (batch.tokens.numpy() == Tape(store, samples).windows(samples)).all()
 
 
 def test_random_strands_flip_about_half_and_follow_from_seed_and_epoch(make_store: Callable[..., Store]) -> None:
     store = make_store()
     samples = np.arange(len(store))
-    plain = Tape.cover(store, [samples]).windows(samples)
+    plain = Tape(store, samples).windows(samples)
 
     def flipped(loader: StoreLoader) -> np.ndarray:
         batch = collect(loader)
@@ -110,6 +115,67 @@ def test_random_strands_flip_about_half_and_follow_from_seed_and_epoch(make_stor
     assert (first != second).any()
     loader.set_epoch(0)
     assert (flipped(pickle.loads(pickle.dumps(loader))) == first).all()
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 100), st.integers(1, 20))
+def test_parts_stay_within_both_limits(sizes: list[int], most: int, most_samples: int) -> None:
+    bounds = cut(np.array(sizes, dtype=np.int64), most, most_samples).tolist()
+    assert (bounds[0], bounds[-1]) == (0, len(sizes))
+    for begin, end in pairwise(bounds):
+        assert 0 < end - begin <= most_samples
+        assert sum(sizes[begin : end - 1]) <= most
+    for size, limits in ((3, (30, 10**6)), (0, (30, 10))):
+        assert cut(np.full(1000, size), *limits).tolist() == [*range(0, 1001, 10)]
+
+
+@pytest.fixture
+def make_wide_store(tmp_path: Path) -> Callable[[int, int], Store]:
+    """Windows of 1,000 bp at any distance from each other."""
+
+    def make(num_samples: int, stride: int) -> Store:
+        size = num_samples * stride + 1000
+        with write_store(tmp_path / "wide.h5", DNA) as writer:
+            for begin in range(0, size, 1 << 22):
+                writer.add_contigs([f"c{begin}"], np.random.default_rng(begin).integers(0, 4, 1 << 22, dtype=np.uint8))
+            writer.set_targets([Target("t")])
+            writer.add_labels(pack_labels(np.ones((num_samples, 1))))
+            contig, start = np.divmod(np.arange(num_samples) * stride, 1 << 22)
+            length, strand = np.full(num_samples, 1000, np.int32), np.ones(num_samples, np.int8)
+            writer.set_samples(Views(contig.astype(np.int32), start, length, strand), np.zeros(num_samples, np.uint8))
+            writer.finish({})
+        return Store(tmp_path / "wide.h5")
+
+    return make
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("num_samples", "stride"), [(200, 150_000), (4_000, 7_000), (40_000, 200)])
+def test_memory_is_bounded_however_far_apart_the_windows_lie(
+    make_wide_store: Callable[[int, int], Store], num_samples: int, stride: int, shuffle: bool
+) -> None:
+    store = make_wide_store(num_samples, stride)
+    tracemalloc.start()
+    count = sum(
+        len(batch.samples) for batch in StoreLoader(store, np.arange(num_samples), 16, shuffle=shuffle, memory=1 << 20)
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == num_samples
+    # The budget, two reads of a mebibyte, and what is known of each sample.
+    assert peak < 3.5 * 2**20 + 150 * num_samples
+
+
+def test_windows_far_apart_are_held_at_once_where_they_fit(make_wide_store: Callable[[int, int], Store]) -> None:
+    store = make_wide_store(200, 150_000)
+    assert not StoreLoader(store, np.arange(200), 16, shuffle=True, memory=200 * 1001).streams
+    assert StoreLoader(store, np.arange(200), 16, shuffle=True, memory=199 * 1001).streams
+
+
+def test_samples_of_several_lengths_are_refused_with_a_remedy(make_store: Callable[..., Store]) -> None:
+    store = make_store()
+    store.views.length[7] = 65
+    with pytest.raises(StoreError, match=r"from 64 to 65 residues.*Load samples of one length"):
+        StoreLoader(store, np.arange(300), 8)
 
 
 def test_nothing_to_load_is_an_error(make_store: Callable[..., Store]) -> None:

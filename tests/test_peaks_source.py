@@ -236,16 +236,54 @@ def test_rare_targets_empty_files_and_twins_are_told(bring):
 
 
 def test_a_single_file_takes_its_targets_from_column_four(bring, tmp_path):
-    file = write(tmp_path / "all.bed", "chr1 0 1 Reb1", "chr2 50 51 Cbf1", "chr1 80 81 Reb1")
+    file = write(tmp_path / "all.bed", "chr1 0 1 Reb1", "chr2 50 51 Cbf1", "chr1 80 81 Reb1", "chr1 90 91 Reb1")
     store = bring({}, peaks=file)
     assert positives(store) == {"Cbf1": {("chr2", 40)}, "Reb1": {("chr1", 0), ("chr1", 80)}}
     assert "targets taken from column 4 of all.bed: 2" in notes(store)
 
 
-@pytest.mark.parametrize("names", [("p1", "p2", "p3"), (".", ".", "."), ("", "", "")])
-def test_ids_of_peaks_in_column_four_are_no_targets(bring, tmp_path, names):
+@pytest.mark.parametrize("names", [(".", ".", "."), ("", "", ""), ("p", ".", "p")])
+def test_a_column_four_without_names_is_no_target(bring, tmp_path, names):
     file = write(tmp_path / "Reb1.bed", *(f"chr1 {i} {i + 1} {name}".strip() for i, name in enumerate(names)))
-    assert [target.name for target in bring({}, peaks=[file]).targets] == ["Reb1"]
+    store = bring({}, peaks=[file])
+    assert [target.name for target in store.targets] == ["Reb1"]
+    assert "column 4" not in notes(store)
+
+
+def test_ids_of_peaks_in_column_four_are_no_targets_even_if_one_is_repeated(bring, tmp_path):
+    lines = [f"chr1 {i} {i + 1} peak{max(i, 1)}" for i in range(300)]
+    store = bring({}, peaks=write(tmp_path / "Reb1.bed", *lines))
+    assert [target.name for target in store.targets] == ["Reb1"]
+    assert "column 4 of Reb1.bed has 299 names in 300 lines, taken for ids of peaks of one target, 'Reb1'" in notes(
+        store
+    )
+
+
+def test_a_table_of_names_decides_what_column_four_is(bring, tmp_path):
+    unique = write(tmp_path / "two.bed", "chr1 0 1 Reb1", "chr1 80 81 Cbf1")
+    table = write(tmp_path / "names.tsv", "Reb1 Reb1 TF", "Cbf1 Cbf1 TF")
+    assert positives(bring({}, peaks=unique, names=table)) == {"Cbf1": {("chr1", 80)}, "Reb1": {("chr1", 0)}}
+    repeated = write(tmp_path / "one.bed", *(f"chr1 {i} {i + 1} peak" for i in range(9)))
+    table = write(tmp_path / "names.tsv", "one Abf1")
+    assert [target.name for target in bring({}, peaks=repeated, names=table).targets] == ["Abf1"]
+    assert [target.name for target in bring({}, peaks=repeated).targets] == ["peak"]
+
+
+def test_a_file_that_has_a_target_name_of_the_table_is_merged_into_it(bring, tmp_path):
+    table = write(tmp_path / "names.tsv", "a X TF")
+    store = bring({"a.bed": ["chr1 0 1"], "X.bed": ["chr1 90 91"]}, names=table)
+    assert [tuple(target) for target in store.targets] == [("X", "TF")]
+    assert positives(store) == {"X": {("chr1", 0), ("chr1", 80)}}
+    assert "merged: X (2)" in notes(store)
+
+
+@pytest.mark.parametrize("name", ["a\tb.bed", "a\nb.bed", ".bed"])
+def test_a_file_whose_name_cannot_be_a_target_is_refused(bring, tmp_path, name):
+    file = write(tmp_path / "peaks" / name, "chr1 0 1")
+    with pytest.raises(SeqclassError, match="has the name") as error:
+        bring({}, peaks=[file])
+    assert error.value.remedy
+    assert not (tmp_path / "out.h5").exists()
 
 
 def test_a_table_renames_groups_and_merges_targets(bring, tmp_path):
@@ -277,6 +315,8 @@ def test_keep_labelled_and_ratio(bring):
     for split in ("train", "test"):
         samples = store.samples(split)
         assert (len(samples), store.labels(samples).sum()) == (9, 3)
+    assert f"--keep ratio:2 left out {len(all_bins()) - len(store)} bins without a label, in validation" in notes(store)
+    assert "--keep" not in notes(bring(files, **options))
     first, again, other = (bring(files, keep="ratio:2", seed=seed, **options).checksum() for seed in (0, 0, 1))
     assert first == again != other
 
@@ -288,26 +328,49 @@ def test_min_positives_counts_before_sampling(bring):
 
 
 @given(
-    st.lists(st.integers(0, 700), min_size=4, max_size=4, unique=True).map(sorted),
+    st.lists(st.integers(0, 700), min_size=4, max_size=4).map(sorted).filter(lambda c: c[0] < c[1] and c[2] < c[3]),
     st.booleans(),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_training_window_touches_a_held_out_base(bring, cuts, swap):
-    valid, test = (f"chr2:{cuts[i] + 1}-{cuts[i + 1]}" for i in ((2, 0) if swap else (0, 2)))
-    store = bring({"A.bed": ["chr1 0 1"]}, valid_regions=[valid], test_regions=[test], test_chroms=["3"])
-    held = {split: np.zeros(LENGTHS["chr2"], dtype=bool) for split in ("valid", "test")}
-    held["valid"][slice(*((cuts[2], cuts[3]) if swap else (cuts[0], cuts[1])))] = True
-    held["test"][slice(*((cuts[0], cuts[1]) if swap else (cuts[2], cuts[3])))] = True
-    expected = {}
-    for start in range(0, LENGTHS["chr2"] // BIN * BIN, BIN):
-        inside = [split for split, bases in held.items() if bases[start : start + BIN].all()]
-        touched = any(bases[max(0, start - FLANK) : start + BIN + FLANK].any() for bases in held.values())
-        if inside or not touched:
-            expected[start] = inside[0] if inside else "train"
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_base_is_seen_in_two_splits(bring, cuts, swap):
+    """Among them regions that touch each other: where windows meet, test keeps its own, then validation."""
+    first, second = (slice(*cuts[:2]), slice(*cuts[2:]))
+    regions = {"valid": second, "test": first} if swap else {"valid": first, "test": second}
+    options = {f"{split}_regions": [f"chr2:{part.start + 1}-{part.stop}"] for split, part in regions.items()}
+    store = bring({"A.bed": ["chr1 0 1"]}, test_chroms=["3"], **options)
+
+    expected, taken = {}, np.zeros(LENGTHS["chr2"], dtype=bool)
+    for split in ("test", "valid", "train"):
+        wanted = np.ones(LENGTHS["chr2"], dtype=bool) if split == "train" else np.zeros(LENGTHS["chr2"], dtype=bool)
+        for part in regions.values() if split == "train" else [regions[split]]:
+            wanted[part] = split != "train"
+        seen = taken.copy()
+        for start in range(0, LENGTHS["chr2"] // BIN * BIN, BIN):
+            window = slice(max(0, start - FLANK), start + BIN + FLANK)
+            if wanted[start : start + BIN].all() and not taken[window].any():
+                expected[start] = split
+                seen[window] = True
+        taken = seen
+        if split != "train":
+            taken[regions[split]] = True
+
     on_chr2 = store.views.contig == 1
     found = dict(zip((store.views.start[on_chr2] + FLANK).tolist(), store.split[on_chr2].tolist(), strict=True))
     assert {start: SPLITS[number] for start, number in found.items()} == expected
     assert set(store.split[store.views.contig == 2]) == {SPLITS.index("test")}
+
+
+def test_validation_windows_that_reach_into_test_are_dropped_and_told(bring):
+    options = {"valid_regions": ["chr1:1-400"], "test_regions": ["chr1:401-800"]}
+    store = bring({"A.bed": ["chr1 0 1"]}, **options)
+    seen = {}
+    for split in SPLITS:
+        views = store.views[store.samples(split)]
+        places = zip(views.contig.tolist(), views.start.tolist(), strict=True)
+        seen[split] = {(contig, base) for contig, start in places for base in range(start, start + WINDOW)}
+    assert seen["test"] & seen["valid"] == seen["train"] & (seen["valid"] | seen["test"]) == set()
+    assert "bins dropped because a validation window touches the test split: 2" in notes(store)
+    assert "bins dropped because a training window touches a held-out split: 2" in notes(store)
 
 
 def test_splits_by_chromosome_cover_all_samples_once(bring):
@@ -423,6 +486,20 @@ def test_an_existing_output_stands_unless_forced(bring, tmp_path):
         bring({"A.bed": ["chr1 0 1"]}, force=False)
     assert out.read_text() == "mine"
     assert len(bring({"A.bed": ["chr1 0 1"]}, force=True)) == len(all_bins())
+
+
+@pytest.mark.parametrize("option", ["genome", "peaks", "names", "blacklist", "chrom_alias"])
+def test_what_is_read_is_never_replaced(bring, tmp_path, option):
+    out = write(tmp_path / "out.h5", "chr1 0 1")
+    with pytest.raises(SeqclassError, match="this is what is to be read"):
+        bring({"A.bed": ["chr1 0 1"]}, **{option: out})
+    assert out.read_text() == "chr1\t0\t1\n"
+
+
+def test_a_genome_from_a_pipe_is_refused(bring, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SequenceError, match=r"this is a pipe, and the genome is read twice\. Write it to a file"):
+        bring({"A.bed": ["chr1 0 1"]}, genome=tmp_path / "pipe")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):

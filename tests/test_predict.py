@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from seqclass import predict as predict_module
 from seqclass.alphabets import DNA
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
-from seqclass.errors import OutputExistsError, SequenceError, StoreError
+from seqclass.errors import OutputExistsError, SeqclassError, SequenceError, StoreError, UnknownNameError
 from seqclass.predict import check_fits, cut, predict, score_samples, write_predictions
 from seqclass.targets import Target
 
@@ -51,9 +52,11 @@ def make_bundle(make_bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
 
     def make(**options: object) -> Bundle:
         bundle = make_bundle(**options)
+        out = bundle.model.head.out
         with torch.no_grad():
-            bundle.model.head.out.weight.mul_(60)
-            bundle.model.head.out.bias.zero_()
+            logits = bundle.model(torch.randint(0, 4, (64, 64)))
+            out.weight.div_(logits.std(dim=0)[:, None])
+            out.bias.copy_((out.bias - logits.mean(dim=0)) / logits.std(dim=0))
         return bundle
 
     return make
@@ -61,7 +64,7 @@ def make_bundle(make_bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
 
 @pytest.fixture
 def any_length(make_bundle: Callable[..., Bundle]) -> Bundle:
-    return make_bundle(pool="centre-max")
+    return make_bundle(pool="centre")
 
 
 @pytest.fixture
@@ -211,6 +214,47 @@ def test_a_model_of_any_length_is_tiled_only_on_request(any_length: Bundle) -> N
     assert [one.start for one in predict(any_length, named, length_policy="tile")] == [0, 32, 36]
 
 
+@pytest.mark.parametrize("policy", ["tiles", "center", ""])
+def test_a_length_policy_that_does_not_exist_is_refused(make_bundle: Callable[..., Bundle], policy: str) -> None:
+    with pytest.raises(UnknownNameError, match="length policy"):
+        list(predict(make_bundle(), random_sequences([64, 100]), length_policy=policy))
+
+
+def test_attention_takes_no_more_than_memory_allows_and_tiles_are_offered(
+    any_length: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    fits, too_long = random_sequences([200, 201])
+    assert len(list(predict(any_length, [fits]))) == 1
+    with pytest.raises(SequenceError, match=r"record 's1': 201 residues, .* 200 at once\. Pass .* tile .* 64 residues"):
+        list(predict(any_length, [too_long]))
+    assert len(list(predict(any_length, [too_long], length_policy="tile"))) == 6
+    for policy in predict_module.LENGTH_POLICIES:
+        with pytest.raises(SequenceError, match="Cut it into shorter ones"):
+            list(predict(replace(any_length, window=None), [too_long], length_policy=policy))
+    # What it was trained on it takes.
+    assert len(list(predict(replace(any_length, window=201), [too_long]))) == 1
+
+
+def test_no_limit_is_set_without_attention(make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = make_bundle(pool="centre")
+    bundle.model.encoder.layers = torch.nn.ModuleList()
+    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    assert len(list(predict(bundle, random_sequences([5000])))) == 1
+
+
+def test_a_batch_needs_no_more_memory_for_attention_than_its_longest_allowed(
+    any_length: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    seen: list[tuple[int, ...]] = []
+    any_length.model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    list(predict(any_length, random_sequences([200, 190, 100, 100, 99, 98, 97, 10, 10])))
+    assert sum(rows for rows, _ in seen) == 2 * 9
+    assert all(rows * length**2 <= 200**2 for rows, length in seen)
+    assert max(rows for rows, _ in seen) > 1
+
+
 def test_a_foreign_letter_is_named_with_file_line_and_record(any_length: Bundle, tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "x.fa", [("good", "ACGT"), ("bad", "ACGRA")])
     with pytest.raises(SequenceError, match=r"x\.fa, line 3, record 'bad': letter 'R' at position 4 .*Replace"):
@@ -227,6 +271,23 @@ def test_nothing_to_predict_gives_nothing(any_length: Bundle) -> None:
     assert list(predict(any_length, [])) == []
 
 
+def test_reading_is_never_far_ahead_of_the_scores(any_length: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_module, "_CHUNK_RESIDUES", 300)
+    consumed = []
+    named = ((name, consumed.append(name) or letters) for name, letters in random_sequences([100] * 20))
+    next(predict(any_length, named))
+    assert len(consumed) == 3
+
+
+@pytest.mark.usefixtures("in_small_pieces")
+def test_progress_is_told_batch_by_batch(any_length: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[float] = []
+    monkeypatch.setattr(predict_module, "_CHUNK_SEQUENCES", 100)
+    monkeypatch.setattr(predict_module, "progress", lambda *_, **__: nullcontext(done.append))
+    next(predict(any_length, random_sequences([100] * 20)))
+    assert done == [5] * 4
+
+
 @pytest.mark.usefixtures("in_small_pieces")
 def test_a_bad_record_leaves_no_table_and_the_old_one_stands(any_length: Bundle, tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "x.fa", [*random_sequences([20] * 30), ("bad", "ACGR")])
@@ -241,6 +302,17 @@ def test_a_bad_record_leaves_no_table_and_the_old_one_stands(any_length: Bundle,
         write_predictions(any_length, path, out, force=True)
     assert out.read_text() == "old"
     assert {each.name for each in tmp_path.iterdir()} == {"x.fa", "scores.tsv"}
+
+
+def test_no_input_is_replaced_by_the_table(any_length: Bundle, tmp_path: Path) -> None:
+    path = write_fasta(tmp_path / "x.fa", random_sequences([30]))
+    any_length.save(tmp_path / "bundle")
+    bundle = Bundle.load(tmp_path / "bundle")
+    for out in (path, tmp_path / "bundle", tmp_path):
+        with pytest.raises(SeqclassError, match="to be read, so it is not replaced"):
+            write_predictions(bundle, path, out, force=True)
+    assert path.read_text().startswith(">s0")
+    assert {each.name for each in tmp_path.iterdir()} == {"x.fa", "bundle"}
 
 
 def test_the_table_holds_the_predictions(any_length: Bundle, tmp_path: Path) -> None:
@@ -282,7 +354,7 @@ def test_the_model_is_left_as_it_was_found(any_length: Bundle, end: str) -> None
         torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"pool": "centre-max"}])
+@pytest.mark.parametrize("options", [{}, {"pool": "centre"}])
 def test_samples_of_a_store_score_as_the_same_letters_in_a_file(
     make_store: Callable[..., Store],
     make_bundle: Callable[..., Bundle],
@@ -321,4 +393,4 @@ def test_a_store_that_does_not_fit_is_refused_with_a_remedy(
             score_samples(one, store, store.samples("test"))
         assert caught.value.file == store.path
         assert caught.value.remedy
-    check_fits(make_bundle(pool="centre-max"), make_store(window=50))
+    check_fits(make_bundle(pool="centre"), make_store(window=50))

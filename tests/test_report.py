@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from rich.console import Console
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from seqclass.errors import EvaluationError, OutputExistsError
+from seqclass.errors import EvaluationError, OutputExistsError, SeqclassError
 from seqclass.evaluation.multilabel import Baseline
 from seqclass.evaluation.report import summary_table, write_report
 from seqclass.targets import Target
@@ -90,6 +90,26 @@ def test_targets_left_out_are_named_in_the_file_and_on_the_screen(tmp_path):
     assert metrics["model"]["targets"] == 2
     assert metrics["per_target"][1]["auroc"] == {"model": None, "coin_toss": None}
     assert "target [1]" in printed(summary_table(metrics)).split("left out")[1]
+
+
+@pytest.mark.parametrize("num_targets", [3, 30])
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path, num_targets):
+    work = job(num_targets)
+    work["targets"] = [Target(rf"$\frac$ {number}", r"$\group_$") for number in range(num_targets)]
+    work["baselines"] = {r"$\sqrt$": work["baselines"]["coin_toss"]}
+    write_report(tmp_path / "report", **work)
+    assert imread(tmp_path / "report/curves.png").std() > 0
+
+
+def test_only_a_report_is_replaced_by_a_report(tmp_path):
+    work = job(2)
+    write_report(tmp_path / "report", **work)
+    write_report(tmp_path / "report", **work, force=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("mine")
+    with pytest.raises(SeqclassError, match="holds other things than"):
+        write_report(tmp_path / "other", **work, force=True)
+    assert (tmp_path / "other/thesis.txt").read_text() == "mine"
 
 
 def test_a_report_without_any_positive_is_still_a_report(tmp_path):

@@ -15,7 +15,7 @@ from seqclass.data.simulate.motifs import CONSENSUS, consensus_ppm, draw, meme_t
 from seqclass.data.simulate.peaks import PAIR, PAIR_GAP, PAIR_TARGET, simulate_peaks, true_motif_scores
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import Tape
-from seqclass.errors import OutputExistsError, SourceError
+from seqclass.errors import OutputExistsError, SeqclassError, SourceError
 
 BIN = 200
 IUPAC = {"R": "AG", "Y": "CT", "M": "AC"} | {letter: letter for letter in "ACGT"}
@@ -187,7 +187,7 @@ def test_peaks_have_their_summits_on_the_sites(folder, plants):
 
 def test_composition_does_not_tell_positives_from_negatives(store):
     samples = np.arange(len(store))
-    tokens = Tape.cover(store, [samples]).windows(samples)[:, 100:300]
+    tokens = Tape(store, samples).windows(samples)[:, 100:300]
     composition = np.stack([(tokens == base).sum(axis=1) for base in range(3)], axis=1)
     labels = store.labels(samples)
     for target in range(store.num_targets):
@@ -241,6 +241,9 @@ def test_a_folder_that_exists_stands_unless_forced(tmp_path):
     with pytest.raises(OutputExistsError):
         simulate_peaks(tmp_path / "a", chromosomes=1, length=2000)
     assert (tmp_path / "a" / "mine").exists()
+    with pytest.raises(SeqclassError, match=r"other things than plants\.tsv"):
+        simulate_peaks(tmp_path / "a", chromosomes=1, length=2000, force=True)
+    (tmp_path / "a" / "plants.tsv").touch()
     simulate_peaks(tmp_path / "a", chromosomes=1, length=2000, force=True)
     assert not (tmp_path / "a" / "mine").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqclass.alphabets import DNA, reverse_complement
-from seqclass.data.store import FORMAT, VERSION, Store, Tape, pack_labels, unpack_labels
-from seqclass.errors import StoreError, UnknownNameError
+from seqclass.data.store import FORMAT, VERSION, Store, Tape, Views, extent, pack_labels, unpack_labels, write_store
+from seqclass.errors import SeqclassError, StoreError, UnknownNameError
+from seqclass.targets import Target
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
@@ -39,21 +40,24 @@ def test_a_view_reads_its_contig_and_never_the_neighbour(make_store: Callable[..
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=st.lists(st.integers(1, 299), max_size=6), seed=st.integers(0, 99))
-def test_windows_are_the_same_from_any_stretches_of_the_tape(
-    make_store: Callable[..., Store], cuts: list[int], seed: int
+@given(seed=st.integers(0, 99), count=st.integers(1, 60), read_bytes=st.sampled_from([1, 50, 500, 1 << 20]))
+def test_windows_do_not_depend_on_which_others_are_held_nor_on_how_they_are_read(
+    make_store: Callable[..., Store], seed: int, count: int, read_bytes: int
 ) -> None:
     store = make_store(seed=seed % 3)
-    begin = store.contig_start[store.views.contig] + np.clip(store.views.start, 0, None)
-    order = np.argsort(begin, kind="stable")
-    blocks = [block for block in np.split(order, sorted(set(cuts))) if len(block)]
-    whole = Tape.cover(store, [np.arange(len(store))])
     generator = np.random.default_rng(seed)
-    samples = generator.permutation(len(store))
-    flip = generator.integers(0, 2, len(store)).astype(bool)
-    expected = whole.windows(samples)
-    expected[flip] = reverse_complement(expected[flip])
-    assert (Tape.cover(store, blocks).windows(samples, flip) == expected).all()
+    samples = generator.permutation(len(store))[:count]
+    flip = generator.integers(0, 2, count).astype(bool)
+    expected = [store.tokens(sample) for sample in samples]
+    expected = [reverse_complement(row) if other else row for row, other in zip(expected, flip, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqclass.data.store._READ_BYTES", read_bytes)
+        tape = Tape(store, samples)
+    assert (tape.windows(samples, flip) == np.stack(expected)).all()
+    covered = np.zeros(store.num_residues, dtype=bool)
+    for begin, end in zip(*extent(store, samples), strict=True):
+        covered[begin:end] = True
+    assert len(tape.tokens) == covered.sum()
 
 
 def test_labels_come_back_in_the_order_asked_for(make_store: Callable[..., Store]) -> None:
@@ -84,6 +88,93 @@ def test_distinct_keeps_one_strand_of_each_locus(make_store: Callable[..., Store
 def test_the_checksum_tells_data_apart_and_ignores_how_it_was_written(make_store: Callable[..., Store]) -> None:
     assert make_store(name="a.h5").checksum() == make_store(name="b.h5").checksum()
     assert make_store(seed=1).checksum() != make_store(seed=2).checksum()
+
+
+def test_portions_and_chunks_do_not_change_a_store(
+    make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = make_store(name="small.h5")
+    monkeypatch.setattr("seqclass.data.store._TOKEN_CHUNK_BYTES", 64)
+    monkeypatch.setattr("seqclass.data.store._LABEL_CHUNK_BYTES", 16)
+    large = make_store(name="large.h5")
+    with h5py.File(small.path) as one, h5py.File(large.path) as other:
+        assert one["tokens"].chunks is one["labels"].chunks is None
+        assert (other["tokens"].chunks, other["labels"].chunks) == ((64,), (16, 1))
+    assert large.checksum() == small.checksum()
+    samples = np.random.default_rng(0).permutation(len(large))
+    assert (large.labels(samples) == small.labels(samples)).all()
+    assert (Tape(large, samples).windows(samples) == Tape(small, samples).windows(samples)).all()
+
+
+def test_a_store_in_large_chunks_with_texts_of_any_length_opens(make_store: Callable[..., Store]) -> None:
+    store = make_store()
+    checksum = store.checksum()
+    with h5py.File(store.path, "r+") as file:
+        for name, chunks in (("tokens", (1 << 20,)), ("labels", (1 << 18, 1))):
+            values = file[name][:]
+            del file[name]
+            file.create_dataset(name, data=values, chunks=chunks, maxshape=(None, *values.shape[1:]))
+        for name in ("name", "group"):
+            texts = list(file["targets"][name].asstr()[:])
+            del file["targets"][name]
+            file["targets"].create_dataset(name, data=texts, dtype=h5py.string_dtype())
+    again = Store(store.path)
+    assert (again.checksum(), again.targets) == (checksum, store.targets)
+    assert (again.labels(np.arange(len(again))) == store.labels(np.arange(len(store)))).all()
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "num_samples", "num_targets"), [(80_000, 400, 3), (80_000, 400, 251), (10_490_000, 83_000, 251)]
+)
+def test_a_store_is_hardly_larger_than_what_it_holds(
+    tmp_path: Path, num_tokens: int, num_samples: int, num_targets: int
+) -> None:
+    generator = np.random.default_rng(0)
+    packed = generator.integers(0, 256, (num_samples, (num_targets + 7) // 8), dtype=np.uint8)
+    zeros = np.zeros(num_samples, np.int32)
+    with write_store(tmp_path / "store.h5", DNA) as writer:
+        for portion in np.array_split(generator.integers(0, 4, num_tokens, dtype=np.uint8), 7):
+            writer.add_contigs(["c"], portion)
+        writer.set_targets([Target(f"target{number}") for number in range(num_targets)])
+        for portion in np.array_split(packed, 3):
+            writer.add_labels(portion)
+        writer.set_samples(Views(zeros, zeros.astype(np.int64), zeros + 100, zeros.astype(np.int8)), zeros)
+        writer.finish({})
+    with h5py.File(tmp_path / "store.h5") as file:
+        content = sum(part.nbytes for part in (file["tokens"], file["labels"], file["split"], *file["views"].values()))
+    assert (tmp_path / "store.h5").stat().st_size <= 1.1 * content
+
+
+@pytest.mark.parametrize(
+    ("targets", "problem"),
+    [
+        ([], "there are no targets"),
+        ([Target("a"), Target("")], "target 2 has the name ''"),
+        ([Target("a\tb")], r"target 1 has the name 'a\\tb'"),
+        ([Target("a\nb")], "target 1 has the name"),
+        ([Target("a\udcff")], "target 1 has the name"),
+        ([Target("a", "x\ty")], r"target 1 has the group 'x\\ty'"),
+        ([Target("a"), Target("b"), Target("a", "x")], "2 targets are called 'a'"),
+    ],
+)
+def test_targets_that_no_table_could_hold_are_refused(tmp_path: Path, targets: list[Target], problem: str) -> None:
+    with pytest.raises(SeqclassError, match=problem), write_store(tmp_path / "store.h5", DNA) as writer:
+        writer.set_targets(targets)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["A549|CTCF|None.2", "Rap1 + Reb1", "ARN polym\u00e9rase", "\u03b2-catenin", "$\\frac$"]
+)
+def test_target_names_come_back_as_they_were(tmp_path: Path, name: str) -> None:
+    one = np.zeros(1, np.int8)
+    with write_store(tmp_path / "store.h5", DNA) as writer:
+        writer.add_contigs(["c"], np.zeros(5, np.uint8))
+        writer.set_targets([Target(name, "TF"), Target("x")])
+        writer.add_labels(one.astype(np.uint8)[:, None])
+        writer.set_samples(Views(one.astype(np.int32), one.astype(np.int64), one.astype(np.int32) + 5, one + 1), one)
+        writer.finish({})
+    assert Store(tmp_path / "store.h5").targets == [Target(name, "TF"), Target("x")]
 
 
 def test_a_store_can_be_pickled(make_store: Callable[..., Store]) -> None:
@@ -136,7 +227,7 @@ def test_a_full_disk_leaves_the_old_store(make_store: Callable[..., Store], tmp_
         from seqclass.errors import StoreError
         try:
             with write_store({str(store.path)!r}, DNA, force=True) as writer:
-                for _ in range(4):
+                for _ in range(16):
                     writer.add_contigs(["c"], np.zeros(1 << 20, np.uint8))
         except StoreError as error:
             print(error)

@@ -131,12 +131,12 @@ def test_a_run_that_exists_is_kept_unless_forced(store: Store, tmp_path: Path) -
 def test_force_replaces_nothing_but_runs(store: Store, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()
-    with pytest.raises(TrainingError, match="not a training run"):
+    with pytest.raises(SeqclassError, match=r"holds other things than config\.yaml"):
         fit(store, tmp_path / "thesis", "--force")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").touch()
     inside = shutil.copy(store.path, tmp_path / "run" / "store.h5")
-    with pytest.raises(TrainingError, match="would delete the store"):
+    with pytest.raises(SeqclassError, match="which is to be read, so it is not replaced"):
         fit(Store(inside), tmp_path / "run", "--force")
     assert (tmp_path / "thesis" / "chapter.tex").exists()
     assert (tmp_path / "run" / "store.h5").exists()
@@ -260,7 +260,7 @@ def test_an_experiment_script_prints_its_configuration() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "expansion: 8" in ended.stdout
     assert "max_epochs: " in ended.stdout
-    assert "learning_rate: 0.001" in ended.stdout
+    assert "learning_rate: 0.002" in ended.stdout
 
 
 def test_an_experiment_script_says_bad_input_in_one_line(tmp_path: Path) -> None:

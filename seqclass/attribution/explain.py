@@ -8,13 +8,15 @@ import torch
 
 from seqclass.alphabets import DNA
 from seqclass.atomic import atomic_folder, check_free
-from seqclass.attribution.grad_cam import METHODS, Method, grad_cam
+from seqclass.attribution.grad_cam import METHODS, grad_cam
 from seqclass.attribution.plots import plot_saliency
 from seqclass.bundle import Bundle
 from seqclass.errors import find_name
 from seqclass.predict import LengthPolicy, evaluating, probabilities, read_stretches
 from seqclass.progress import track
 from seqclass.targets import find_target
+
+_TABLE = "saliency.tsv"
 
 
 def explain(
@@ -23,7 +25,7 @@ def explain(
     out: str | Path,
     *,
     target: str,
-    method: Method = "grad-cam",
+    method: str = "grad-cam",
     layer: str = "stem",
     length_policy: LengthPolicy = "error",
     max_plots: int = 20,
@@ -40,24 +42,29 @@ def explain(
         layer: The sequence block whose activations are used.
         length_policy: What becomes of sequences that a model of a fixed length cannot take; see `seqclass.predict.cut`.
         max_plots: The first so many stretches get a picture; the table holds all.
-        force: Replace what stands at `out`.
+        force: Replace the explanation that stands at `out`.
 
     Returns:
         The files, the table first.
 
     Raises:
-        UnknownNameError: There is no such target, method or layer.
+        UnknownNameError: There is no such target, method, layer or length policy.
         SequenceError: As in `seqclass.predict.predict`; nothing is written then.
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: What stands at `out` is no explanation or holds an input, or the disk is full.
     """
-    check_free(out, force)
+    check_free(out, force, holding=_TABLE, inputs=(fasta, bundle.path))
     index = find_target(bundle.targets, target)
-    track_name = find_name("method", method, METHODS)
-    find_name("layer", layer, bundle.model.sequence_layers())
+    method = find_name("method", method, METHODS)
+    layer = find_name("layer", layer, bundle.model.sequence_layers())
     unit = "bp" if bundle.alphabet is DNA else "residues"
-    written = [Path(out) / "saliency.tsv"]
+    written = [Path(out) / _TABLE]
     used: set[str] = set()
-    with atomic_folder(out, force=force) as folder, open(folder / "saliency.tsv", "w", encoding="utf-8") as table:
+    with (
+        atomic_folder(out, force=force, holding=_TABLE) as folder,
+        open(folder / _TABLE, "w", encoding="utf-8") as table,
+        evaluating(bundle.model) as device,
+    ):
         table.write("id\tposition\tletter\tsaliency\n")
         stretches = read_stretches(bundle, fasta, length_policy)
         for name, start, tokens in track(stretches, "Explaining", unit="sequences"):
@@ -69,11 +76,11 @@ def explain(
             )
             if len(written) > max_plots:
                 continue
-            with evaluating(bundle.model) as device, torch.inference_mode():
+            with torch.inference_mode():
                 score = float(probabilities(bundle, torch.from_numpy(tokens[None]).to(device))[0, index])
             file = _file_name(name, used)
             title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
-            plot_saliency(folder / file, letters, {track_name: saliency}, title=title, start=start, unit=unit)
+            plot_saliency(folder / file, letters, {method: saliency}, title=title, start=start, unit=unit)
             written.append(Path(out) / file)
     return written
 

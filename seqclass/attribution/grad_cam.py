@@ -12,8 +12,6 @@ flattening or maximum head HiResCAM is: it adds up to what the layer contributes
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,14 +23,13 @@ from seqclass.errors import find_name
 from seqclass.models.strands import reverse_complement
 from seqclass.predict import evaluating
 
-Method = Literal["grad-cam", "hirescam"]
-METHODS: tuple[str, ...] = get_args(Method)
+METHODS = ("grad-cam", "hirescam")
 
 _BATCH_RESIDUES = 1 << 17
 
 
 def grad_cam(
-    bundle: Bundle, tokens: Tokens, target: int, *, method: Method = "grad-cam", layer: str = "stem"
+    bundle: Bundle, tokens: Tokens, target: int, *, method: str = "grad-cam", layer: str = "stem"
 ) -> NDArray[np.float32]:
     """Saliency of each residue for one target, the mean of the maps of both strands for DNA.
 
@@ -49,7 +46,7 @@ def grad_cam(
     Raises:
         UnknownNameError: There is no such layer or method.
     """
-    method_name = find_name("method", method, METHODS)
+    method = find_name("method", method, METHODS)
     strides = bundle.model.sequence_layers()
     layer = find_name("layer", layer, strides)
     maps = np.empty(tokens.shape, dtype=np.float32)
@@ -57,9 +54,9 @@ def grad_cam(
     with evaluating(bundle.model) as device, torch.enable_grad():
         for begin in range(0, len(tokens), step):
             batch = torch.from_numpy(np.ascontiguousarray(tokens[begin : begin + step])).to(device)
-            saliency = _map(bundle.model, batch, target, method_name, layer, strides[layer])
+            saliency = _map(bundle.model, batch, target, method, layer, strides[layer])
             if bundle.alphabet is DNA:
-                other = _map(bundle.model, reverse_complement(batch), target, method_name, layer, strides[layer])
+                other = _map(bundle.model, reverse_complement(batch), target, method, layer, strides[layer])
                 saliency = (saliency + other.flip(1)) / 2
             maps[begin : begin + step] = saliency.cpu().numpy()
     return maps

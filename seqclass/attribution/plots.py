@@ -73,12 +73,12 @@ def plot_saliency(
         axis.axvspan(start + first, start + first + detail, facecolor="none", edgecolor="#555555", linewidth=0.8)
         _mark(axis, marks, start, labels=row == 0)
         axis.set_xlim(start, start + length)
-        axis.set_ylabel(name, fontsize=8)
+        axis.set_ylabel(name, fontsize=8, parse_math=False)
     axes[-2].set_xlabel(f"position ({unit})", fontsize=8)
     _logo(axes[-1], sequence[first : first + detail], last[first : first + detail], start + first)
     _mark(axes[-1], marks, start, labels=False)
     axes[-1].set_xlabel(f"the boxed stretch, letter by letter ({unit})", fontsize=8)
-    axes[-1].set_ylabel(list(tracks)[-1], fontsize=8)
+    axes[-1].set_ylabel(list(tracks)[-1], fontsize=8, parse_math=False)
     for axis in axes:
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
@@ -101,6 +101,7 @@ def _mark(axis: Axes, marks: Sequence[Mark], start: int, labels: bool) -> None:
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
+                parse_math=False,
             )
 
 

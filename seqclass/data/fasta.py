@@ -33,16 +33,23 @@ def open_maybe_gzip(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as probe:
-            is_gzip = probe.read(2) == _GZIP_MAGIC
-        with gzip.open(path, "rb") if is_gzip else open(path, "rb") as stream:
-            yield cast(BinaryIO, stream)
+        # A pipe can be read only once: its first bytes are looked at, not taken.
+        with open(path, "rb") as file:
+            if file.peek(2).startswith(_GZIP_MAGIC):
+                with gzip.open(file, "rb") as unpacked:
+                    yield cast(BinaryIO, unpacked)
+            else:
+                yield file
     except FileNotFoundError:
-        raise SequenceError("there is no such file", file=path) from None
+        raise SequenceError("there is no such file", remedy="Check the path", file=path) from None
     except IsADirectoryError:
-        raise SequenceError("this is a folder, where a file is expected", file=path) from None
+        raise SequenceError(
+            "this is a folder, where a file is expected", remedy="Name a file in it", file=path
+        ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SequenceError(f"the gzip data is damaged or cut short ({error})", file=path) from None
+        raise SequenceError(
+            f"the gzip data is damaged or cut short ({error})", remedy="Copy or download the file again", file=path
+        ) from None
 
 
 def read_fasta(path: str | Path) -> Iterator[FastaRecord]:
@@ -63,7 +70,9 @@ def read_fasta(path: str | Path) -> Iterator[FastaRecord]:
         name, description, line = header
         letters = b"".join(parts)
         if not letters:
-            raise SequenceError(f"record '{name}' has no sequence", file=path, record=line)
+            raise SequenceError(
+                f"record '{name}' has no sequence", remedy="Remove it, or add its sequence", file=path, record=line
+            )
         return FastaRecord(name, description, letters, line)
 
     with open_maybe_gzip(path) as stream:
@@ -75,7 +84,9 @@ def read_fasta(path: str | Path) -> Iterator[FastaRecord]:
                     yield finish()
                 words = text[1:].decode("utf-8", "replace").split(maxsplit=1)
                 if not words:
-                    raise SequenceError("a header without a name", file=path, record=number)
+                    raise SequenceError(
+                        "a header without a name", remedy="Write a name behind '>'", file=path, record=number
+                    )
                 header, parts = (words[0], words[1] if len(words) > 1 else "", number), []
             elif text:
                 if header is None:

@@ -19,7 +19,8 @@ from seqclass.errors import IntervalError
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NOT_INTERVALS = (b"#", b"track", b"browser")
 _NARROW_PEAK_COLUMNS = 10
-_REGION = re.compile(r"(?P<chrom>[^:\s]+)(?::(?P<first>\d[\d,]*)-(?P<last>\d[\d,]*))?")
+_MOST_DIGITS = 18  # what a signed number of 64 bits always holds
+_REGION = re.compile(r"(?P<chrom>[^:\s]+)(?::(?P<first>\d[\d,]{,30})-(?P<last>\d[\d,]{,30}))?")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def read_intervals(path: str | Path) -> Intervals:
     last column is the summit's distance from the start, or -1. Longer BED formats use that column otherwise.
 
     Raises:
-        IntervalError: A line has fewer than three columns, or coordinates that are not integers, negative or reversed,
-            or a summit outside its peak.
+        IntervalError: A line has fewer than three columns, or coordinates that are not integers, negative, reversed
+            or of more than 18 digits, or a summit outside its peak.
         SequenceError: The file is missing, or its compression is damaged.
     """
     path = Path(path)
@@ -77,7 +78,7 @@ def read_intervals(path: str | Path) -> Intervals:
             columns = text.split(b"\t") if b"\t" in text else text.split()
             if not text.strip() or text.startswith(b"#") or columns[0].split(b" ", 1)[0] in _NOT_INTERVALS:
                 continue
-            if len(columns) < 3 or not (columns[1].isdigit() and columns[2].isdigit()):
+            if len(columns) < 3 or not (_is_position(columns[1]) and _is_position(columns[2])):
                 raise _refuse_line(path, number, text, columns)
             start, end = int(columns[1]), int(columns[2])
             if start >= end:
@@ -106,13 +107,17 @@ def read_intervals(path: str | Path) -> Intervals:
     )
 
 
+def _is_position(column: bytes) -> bool:
+    return column.isdigit() and len(column) <= _MOST_DIGITS
+
+
 def _refuse_line(path: Path, number: int, text: bytes, columns: list[bytes]) -> IntervalError:
     if len(columns) < 3:
         shown = text[:60].decode("utf-8", "replace")
         problem = f"{len(columns)} column{'s' * (len(columns) > 1)} ({shown!r}), where BED has at least three"
     else:
-        found = " and ".join(repr(column.decode("utf-8", "replace")) for column in columns[1:3])
-        problem = f"start and end are {found}, where integers from 0 are expected"
+        found = " and ".join(repr(column[:60].decode("utf-8", "replace")) for column in columns[1:3])
+        problem = f"start and end are {found}, where integers from 0 (of up to {_MOST_DIGITS} digits) are expected"
     return IntervalError(
         problem,
         remedy="Give BED or narrowPeak (chromosome, start, end, tab-separated); put # before a header line",
@@ -124,10 +129,10 @@ def _refuse_line(path: Path, number: int, text: bytes, columns: list[bytes]) -> 
 def _summit(path: Path, number: int, start: int, end: int, column: bytes) -> int:
     if column == b"-1":
         return -1
-    if not column.isdigit() or start + int(column) >= end:
+    if not _is_position(column) or start + int(column) >= end:
         raise IntervalError(
-            f"column 10 is {column.decode('utf-8', 'replace')!r}, where narrowPeak has the summit's distance from the "
-            f"start (0 to {end - start - 1} here, or -1)",
+            f"column 10 is {column[:60].decode('utf-8', 'replace')!r}, where narrowPeak has the summit's distance from "
+            f"the start (0 to {end - start - 1} here, or -1)",
             remedy="If this is not narrowPeak, keep only its first columns (cut -f1-6)",
             file=path,
             record=number,

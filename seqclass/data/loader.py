@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqclass.data.sampling import RandomStrands, batch_sizes, shuffled
+from seqclass.data.sampling import RandomStrands, batch_sizes, cut, shuffled
 from seqclass.data.store import Indices, Packed, Store, Tape, extent
 from seqclass.errors import StoreError
 
 _BLOCK_SAMPLES = 8192
-_LARGEST_GAP = 1 << 20
+# A block is small enough for so many to be mixed.
+_MIXED_BLOCKS = 8
 
 
 class Batch(NamedTuple):
@@ -47,8 +48,9 @@ class _Group(NamedTuple):
 class StoreLoader:
     """Iterates over samples of a store in batches; each iteration is the next epoch.
 
-    A store that fits into `memory` is read once and shuffled as a whole. A larger one is read in blocks along the tape,
-    drawn at random, as many at once as fit; the samples of those are mixed.
+    Samples whose tokens and labels fit into `memory` are read once and shuffled as a whole. More are read in blocks
+    along the tape, drawn at random, as many at once as fit; the samples of those are mixed. What no sample covers takes
+    no memory, and what several cover takes it once.
 
     Args:
         store: Samples of one length.
@@ -59,7 +61,7 @@ class StoreLoader:
         seed: Order and strands follow from it, the epoch and the world size alone.
         rank: Of this process.
         world_size: Number of processes that share an epoch.
-        memory: Bytes that tokens and labels may take.
+        memory: Bytes that tokens and labels may take; about 30 bytes a sample come on top.
 
     Raises:
         StoreError: The samples differ in length, or there are none.
@@ -82,11 +84,18 @@ class StoreLoader:
             raise StoreError("no samples to load", remedy="See 'seqclass data info' for the splits", file=store.path)
         lengths = store.views.length[samples]
         if (lengths != lengths[0]).any():
-            raise StoreError("its samples differ in length, and batches are of one length", file=store.path)
-        begin, end = extent(store, samples)
+            raise StoreError(
+                f"its samples have from {lengths.min():,} to {lengths.max():,} residues, and batches are of one length",
+                remedy="Load samples of one length at a time",
+                file=store.path,
+            )
+        label_bytes = (store.num_targets + 7) // 8
+        order, sizes = _along_tape(store, samples)
+        sizes += label_bytes
         if shuffle:
-            order = np.argsort(begin, kind="stable")
-            samples, begin, end = samples[order], begin[order], end[order]
+            samples = samples[order]
+        elif sizes.sum() > memory:
+            sizes = np.full(len(samples), label_bytes + lengths[0])
         self.store = store
         self.samples = samples
         self.batch_size = batch_size
@@ -97,20 +106,12 @@ class StoreLoader:
         self.world_size = world_size
         self._epoch = 0
         self._held: tuple[_Group, Tape, Packed] | None = None
-        label_bytes = (store.num_targets + 7) // 8
-        if int(end.max() - begin.min()) + len(samples) * label_bytes <= memory:
-            self._blocks = [np.arange(len(samples))]
+        if sizes.sum() <= memory:
+            self._bounds = np.array([0, len(samples)])
             self._blocks_at_once = 1
         else:
-            gaps = np.flatnonzero(np.abs(np.diff(begin)) > _LARGEST_GAP) + 1
-            self._blocks = [
-                piece
-                for run in np.split(np.arange(len(samples)), gaps)
-                for piece in np.array_split(run, -(-len(run) // _BLOCK_SAMPLES))
-            ]
-            largest = max(
-                int(end[block].max() - begin[block].min()) + len(block) * label_bytes for block in self._blocks
-            )
+            self._bounds = cut(sizes, max(1, memory // _MIXED_BLOCKS), _BLOCK_SAMPLES)
+            largest = int(np.add.reduceat(sizes, self._bounds[:-1]).max()) + int(lengths[0])
             self._blocks_at_once = max(1, memory // largest)
 
     def __len__(self) -> int:
@@ -119,7 +120,11 @@ class StoreLoader:
     @property
     def streams(self) -> bool:
         """Whether the store is read in blocks, rather than held in memory."""
-        return len(self._blocks) > self._blocks_at_once
+        return self._num_blocks > self._blocks_at_once
+
+    @property
+    def _num_blocks(self) -> int:
+        return len(self._bounds) - 1
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next iteration that of `epoch`, from 0."""
@@ -151,33 +156,42 @@ class StoreLoader:
 
     def _groups(self, epoch: int) -> Iterator[_Group]:
         """The groups of blocks in the order of visits, nothing of them read yet."""
-        sizes = [len(block) for block in self._blocks]
         if self.shuffle:
+            sizes = np.diff(self._bounds).tolist()
             for blocks, order in shuffled(sizes, self._blocks_at_once, seed=self.seed, epoch=epoch):
                 yield _Group(blocks, order)
         else:
-            for block, positions in enumerate(self._blocks):
-                yield _Group(np.array([block]), positions)
+            for block in range(self._num_blocks):
+                yield _Group(np.array([block]), self._positions(block))
+
+    def _positions(self, block: int) -> Indices:
+        return np.arange(*self._bounds[block : block + 2])
 
     def _gather(self, group: _Group, positions: Indices, flip: NDArray[np.bool_] | None) -> Batch:
         tape, packed = self._read(group)
-        blocks = [self._blocks[block] for block in group.blocks]
         # Rows of the labels are in the order of the blocks, and positions run through within a block.
-        first = np.array([block[0] for block in blocks])
-        rows = np.cumsum([0, *map(len, blocks[:-1])])
-        block = np.searchsorted(first, positions, side="right") - 1
+        first, behind = self._bounds[group.blocks], self._bounds[group.blocks + 1]
+        rows = np.cumsum(behind - first) - behind
         samples = self.samples[positions]
-        row = positions - first[block] + rows[block]
+        row = positions + rows[np.searchsorted(first, positions, side="right") - 1]
         return Batch(*map(torch.from_numpy, (tape.windows(samples, flip), packed[row], samples)))
 
     def _read(self, group: _Group) -> tuple[Tape, Packed]:
         """The tokens and labels of a group, kept until another group is read."""
-        if self._held is None or (self._held[0] is not group and len(self._blocks) > 1):
+        if self._held is None or (self._held[0] is not group and self._num_blocks > 1):
             self._held = None
-            blocks = [self.samples[self._blocks[block]] for block in group.blocks]
-            tape = Tape.cover(self.store, blocks)
-            self._held = group, tape, self.store.packed_labels(np.concatenate(blocks))
+            samples = self.samples[np.concatenate([self._positions(block) for block in group.blocks])]
+            self._held = group, Tape(self.store, samples), self.store.packed_labels(samples)
         return self._held[1:]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_held": None}
+
+
+def _along_tape(store: Store, samples: Indices) -> tuple[Indices, Indices]:
+    """The order of samples along the tape, and in that order how many residues each covers that none before it does."""
+    begin, end = extent(store, samples)
+    order = np.argsort(begin, kind="stable")
+    begin, reach = begin[order], np.maximum.accumulate(end[order])
+    begin[1:] = np.maximum(begin[1:], reach[:-1])
+    return order, reach - begin

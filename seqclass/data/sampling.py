@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,3 +68,23 @@ def batch_sizes(num_samples: int, batch_size: int, world_size: int = 1) -> list[
     steps = min(-(-num_samples // (batch_size * world_size)), num_samples // world_size)
     count = steps * world_size
     return [num_samples // count + (number < num_samples % count) for number in range(count)]
+
+
+def cut(sizes: NDArray[np.integer[Any]], most: int, most_samples: int) -> Indices:
+    """Bounds of the fewest, nearly equal parts of a row of samples that are not much larger than allowed.
+
+    Args:
+        sizes: `(samples,)`, of each sample.
+        most: What the sizes in a part may add up to, its last sample left out.
+        most_samples: How many samples a part may have.
+
+    Returns:
+        `(parts + 1,)`: part i is the samples from bound i up to bound i + 1.
+    """
+    load = np.maximum(sizes / most, 1 / most_samples)
+    total = float(load.sum())
+    before = np.cumsum(load) - load
+    # Rounding must not make one part more of a sum that is whole.
+    parts = max(1, math.ceil(total - 1e-6))
+    inner = np.searchsorted(before, total / parts * np.arange(1, parts) - 1e-6)
+    return np.unique([0, *inner, len(sizes)])

@@ -10,6 +10,8 @@ Layout, version 1 (also in docs/store.md):
     /targets            name, group
     /labels             (samples, ceil(targets / 8)) uint8, bit-packed, most significant bit first
 
+Tokens and labels are contiguous where they are small, else in chunks, which readers need not know.
+
 A sample is a view. Where a view reaches over its contig's ends it reads unknown residues, never the neighbour.
 """
 
@@ -17,11 +19,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +35,18 @@ from numpy.typing import NDArray
 
 from seqclass.alphabets import Alphabet, Tokens, get_alphabet, reverse_complement
 from seqclass.atomic import atomic_file
+from seqclass.data.intervals import Union
 from seqclass.errors import SeqclassError, StoreError, find_name
 from seqclass.progress import track
-from seqclass.targets import Target
+from seqclass.targets import Target, check_targets
 
 FORMAT, VERSION = "seqclass-store", 1
 SPLITS = ("train", "valid", "test")
 
-_TOKEN_CHUNK = 1 << 20
-_LABEL_CHUNK_BYTES = 1 << 18
-_TEXT = h5py.string_dtype()
+_TOKEN_CHUNK_BYTES, _LABEL_CHUNK_BYTES = 1 << 20, 1 << 18
+# Of fewer chunks, a last one that is hardly filled would be more than a tenth.
+_FEWEST_CHUNKS = 10
+_READ_BYTES = 1 << 20
 
 Packed = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -114,6 +120,40 @@ class _Sink:
         return getattr(self._raw, name)
 
 
+class _Rows:
+    """A data set that grows by rows of bytes; it waits in memory until it is known to be large enough for chunks."""
+
+    def __init__(self, file: h5py.File, name: str, row: tuple[int, ...], chunk_bytes: int) -> None:
+        self._file, self._name, self._row = file, name, row
+        self._chunk = max(1, chunk_bytes // math.prod(row))
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._dataset: h5py.Dataset | None = None
+        self.count = 0
+
+    def append(self, rows: NDArray[np.uint8]) -> None:
+        if self._dataset is None:
+            if self.count + len(rows) < _FEWEST_CHUNKS * self._chunk:
+                self._waiting.append(rows.copy())
+                self.count += len(rows)
+                return
+            self._dataset = self._file.create_dataset(
+                self._name, (0, *self._row), "u1", maxshape=(None, *self._row), chunks=(self._chunk, *self._row)
+            )
+            self._dataset.resize(self.count, axis=0)
+            begin = 0
+            for part in self._waiting:
+                self._dataset[begin : begin + len(part)] = part
+                begin += len(part)
+            self._waiting = []
+        self._dataset.resize(self.count + len(rows), axis=0)
+        self._dataset[self.count :] = rows
+        self.count += len(rows)
+
+    def finish(self) -> None:
+        if self._dataset is None:
+            self._file[self._name] = np.concatenate([np.empty((0, *self._row), np.uint8), *self._waiting])
+
+
 class StoreWriter:
     """Fills a new store; obtained from `write_store`. Contigs and labels are appended in any portions."""
 
@@ -121,48 +161,44 @@ class StoreWriter:
         self.alphabet = alphabet
         self._sink = sink
         self._file = file
-        self._tokens = file.create_dataset("tokens", (0,), "u1", maxshape=(None,), chunks=(_TOKEN_CHUNK,))
-        self._num_tokens = 0
+        self._tokens = _Rows(file, "tokens", (), _TOKEN_CHUNK_BYTES)
         self._names: list[NDArray[np.bytes_]] = []
         self._lengths: list[NDArray[np.int64]] = []
-        self._labels: h5py.Dataset | None = None
-        self._num_targets = 0
-        self._num_samples = 0
+        self._labels: _Rows | None = None
 
     def add_contigs(self, names: Sequence[str], tokens: Tokens, lengths: NDArray[np.int64] | None = None) -> None:
         """Appends contigs, all in one array; `lengths` says where it falls apart (default: it is one contig)."""
         if lengths is None:
             lengths = np.array([len(tokens)])
-        self._tokens.resize(self._num_tokens + len(tokens), axis=0)
-        self._tokens[self._num_tokens :] = tokens
-        self._num_tokens += len(tokens)
+        self._tokens.append(tokens)
         self._sink.complain()
         self._names.append(np.array([name.encode() for name in names]))
         self._lengths.append(np.asarray(lengths, dtype=np.int64))
 
     def set_targets(self, targets: Sequence[Target]) -> None:
-        """Declares the columns of the label matrix; once, before `add_labels`."""
-        self._num_targets = len(targets)
+        """Declares the columns of the label matrix; once, before `add_labels`.
+
+        Raises:
+            SeqclassError: There is none, two share a name, or a name cannot be printed.
+        """
+        check_targets(targets)
         group = self._file.create_group("targets")
-        group.create_dataset("name", data=[target.name for target in targets], dtype=_TEXT)
-        group.create_dataset("group", data=[target.group for target in targets], dtype=_TEXT)
-        width = (len(targets) + 7) // 8
-        rows = max(1, _LABEL_CHUNK_BYTES // width)
-        self._labels = self._file.create_dataset(
-            "labels", (0, width), "u1", maxshape=(None, width), chunks=(rows, width)
-        )
+        for name in Target._fields:
+            texts = [getattr(target, name).encode() for target in targets]
+            fixed = h5py.string_dtype("utf-8", max(1, *map(len, texts)))
+            self._compressed(group, name, np.array(texts, dtype=fixed))
+        self._labels = _Rows(self._file, "labels", ((len(targets) + 7) // 8,), _LABEL_CHUNK_BYTES)
 
     def add_labels(self, packed: Packed) -> None:
         """Appends the packed labels of the next samples, `(samples, ceil(targets / 8))`."""
         assert self._labels is not None, "set_targets comes first"
-        self._labels.resize(self._num_samples + len(packed), axis=0)
-        self._labels[self._num_samples :] = packed
-        self._num_samples += len(packed)
+        self._labels.append(packed)
         self._sink.complain()
 
     def set_samples(self, views: Views, split: NDArray[np.uint8]) -> None:
         """Writes all views and the split of each, in the order of the labels."""
-        assert len(views) == len(split) == self._num_samples, "one view, one split and one row of labels a sample"
+        assert self._labels is not None, "set_targets comes first"
+        assert len(views) == len(split) == self._labels.count, "one view, one split and one row of labels a sample"
         group = self._file.create_group("views")
         for name in ("contig", "start", "length", "strand"):
             self._compressed(group, name, getattr(views, name))
@@ -170,6 +206,9 @@ class StoreWriter:
 
     def finish(self, provenance: dict[str, Any]) -> None:
         """Writes what is known only at the end; `provenance` is anything JSON can hold."""
+        assert self._labels is not None, "set_targets comes first"
+        self._tokens.finish()
+        self._labels.finish()
         lengths = np.concatenate(self._lengths)
         group = self._file.create_group("contigs")
         self._compressed(group, "name", np.concatenate(self._names))
@@ -235,7 +274,9 @@ class Store:
                 "there is no such file", remedy="Make one with 'seqclass data import'", file=path
             ) from None
         except IsADirectoryError:
-            raise StoreError("this is a folder, where a store is expected", file=path) from None
+            raise StoreError(
+                "this is a folder, where a store is expected", remedy="Name a store in it", file=path
+            ) from None
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise StoreError(
                 f"this is not a store, or it is truncated or damaged ({error})",
@@ -320,13 +361,13 @@ class Store:
         out = np.empty((len(samples), (self.num_targets + 7) // 8), dtype=np.uint8)
         with self.open() as file:
             labels = file["labels"]
-            step = labels.chunks[0]
             order = np.argsort(samples, kind="stable")
             ordered = samples[order]
-            for begin in range(0, len(self), step):
-                low, high = np.searchsorted(ordered, (begin, begin + step))
-                if low < high:
-                    out[order[low:high]] = labels[begin : begin + step][ordered[low:high] - begin]
+            piece = ordered // max(1, _LABEL_CHUNK_BYTES // out.shape[1])
+            cuts = np.flatnonzero(np.diff(piece, prepend=-1, append=-1))
+            for low, high in pairwise(cuts):
+                begin, end = ordered[low], ordered[high - 1] + 1
+                out[order[low:high]] = labels[begin:end][ordered[low:high] - begin]
         return out
 
     def positives(self, split: str) -> Indices:
@@ -347,7 +388,7 @@ class Store:
     def tokens(self, sample: int) -> Tokens:
         """The tokens of one sample, `(length,)`."""
         samples = np.array([sample])
-        row: Tokens = Tape.cover(self, [samples]).windows(samples)[0]
+        row: Tokens = Tape(self, samples).windows(samples)[0]
         return row
 
     def checksum(self) -> str:
@@ -357,8 +398,10 @@ class Store:
         with self.open() as file:
             for name in ("tokens", "labels"):
                 dataset = file[name]
-                for chunk in track(dataset.iter_chunks(), f"Checksum of {name}", unit="chunks"):
-                    digest.update(np.ascontiguousarray(dataset[chunk]).tobytes())
+                step = max(1, _TOKEN_CHUNK_BYTES // math.prod(dataset.shape[1:]))
+                begins = range(0, len(dataset), step)
+                for begin in track(begins, f"Checksum of {name}", len(begins), "blocks"):
+                    digest.update(dataset[begin : begin + step].tobytes())
         for part in (self.contig_length, self.views.contig, self.views.start, self.views.length, self.views.strand):
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(self.split.tobytes())
@@ -366,38 +409,53 @@ class Store:
 
 
 class Tape:
-    """Stretches of a store's tokens in memory, and the windows that views cut from them.
+    """The stretches of a store's tokens that the views of some samples cover, in memory, and the windows cut from them.
 
     Args:
         store: The store they come from.
-        begins: Where on the store's tape each stretch begins, ascending.
-        tokens: The tokens of each stretch.
+        samples: Indices of samples, in any order. What views share is held once, what lies between them not at all.
+
+    Attributes:
+        tokens: All stretches, one after the other.
     """
 
-    def __init__(self, store: Store, begins: Sequence[int], tokens: Sequence[Tokens]) -> None:
+    def __init__(self, store: Store, samples: Indices) -> None:
         self.store = store
-        self.tokens = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)
-        self._begins = np.asarray(begins, dtype=np.int64)
-        lengths = np.array([len(stretch) for stretch in tokens])
-        self._shifts = np.cumsum(lengths) - lengths - self._begins
-
-    @classmethod
-    def cover(cls, store: Store, blocks: Sequence[Indices]) -> Tape:
-        """For each block of samples the shortest stretch that holds all their views, read in one piece.
-
-        Blocks are given in the order of the tape. One block of all samples gives random access to the whole.
-        """
-        ends = [extent(store, block) for block in blocks]
-        begins = [int(begin.min()) for begin, _ in ends]
+        covered = Union(*extent(store, samples))
+        lengths = covered.end - covered.start
+        offsets = np.cumsum(lengths) - lengths
+        self.tokens: Tokens = np.empty(lengths.sum(), dtype=np.uint8)
+        self._begins = covered.start
+        self._shifts = offsets - covered.start
+        # A read for each of many short stretches would be slow: neighbours are read with what lies between them.
+        cell, is_long = covered.start // _READ_BYTES, lengths > _READ_BYTES
+        cuts = np.flatnonzero((cell[1:] > cell[:-1]) | is_long[1:] | is_long[:-1]) + 1
         with store.open() as file:
-            tokens = [file["tokens"][low : int(end.max())] for low, (_, end) in zip(begins, ends, strict=True)]
-        return cls(store, begins, tokens)
+            for first, behind in pairwise([0, *cuts.tolist(), len(lengths)]):
+                begin, end = int(covered.start[first]), int(covered.end[behind - 1])
+                if behind - first == 1:
+                    offset = int(offsets[first])
+                    file["tokens"].read_direct(self.tokens, np.s_[begin:end], np.s_[offset : offset + end - begin])
+                    continue
+                span = file["tokens"][begin:end]
+                for start, length, offset in zip(
+                    (covered.start[first:behind] - begin).tolist(),
+                    lengths[first:behind].tolist(),
+                    offsets[first:behind].tolist(),
+                    strict=True,
+                ):
+                    self.tokens[offset : offset + length] = span[start : start + length]
+
+    def place(self, positions: Indices) -> Indices:
+        """Where in `tokens` positions on the store's tape are that the views cover."""
+        placed: Indices = positions + self._shifts[np.searchsorted(self._begins, positions, side="right") - 1]
+        return placed
 
     def windows(self, samples: Indices, flip: NDArray[np.bool_] | None = None) -> Tokens:
         """Tokens of samples that share a length, `(samples, length)`, in a fresh array.
 
         Args:
-            samples: Indices of samples whose views these stretches cover.
+            samples: Indices of samples among those covered.
             flip: `(samples,)`; where true, the strand opposite to the view's is read.
         """
         store, views = self.store, self.store.views
@@ -407,8 +465,8 @@ class Tape:
         limit = store.contig_length[contig]
         inside = (local >= 0) & (local + length <= limit)
         origin = store.contig_start[contig]
-        stretch = np.searchsorted(self._begins, origin + np.clip(local, 0, limit), side="right") - 1
-        start = origin + local + self._shifts[stretch]
+        first_inside = np.clip(local, 0, limit)
+        start = self.place(origin + first_inside) + local - first_inside
         if len(self.tokens) >= length:
             every = np.lib.stride_tricks.sliding_window_view(self.tokens, length)
             out: Tokens = every[np.where(inside, start, 0)]
@@ -430,8 +488,11 @@ class Tape:
 
 def extent(store: Store, samples: Indices) -> tuple[Indices, Indices]:
     """Where on the tape the views of samples begin and end, clipped to their contigs; two `(samples,)` arrays."""
-    views = store.views[samples]
-    origin, limit = store.contig_start[views.contig], store.contig_length[views.contig]
-    begin = origin + np.clip(views.start, 0, limit)
-    end = origin + np.clip(views.start + views.length, 0, limit)
+    contig, begin = store.views.contig[samples], store.views.start[samples]
+    end = begin + store.views.length[samples]
+    # In place, since these may be all samples of a large store.
+    origin, limit = store.contig_start[contig], store.contig_length[contig]
+    for place in (begin, end):
+        np.clip(place, 0, limit, out=place)
+        place += origin
     return begin, end

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +26,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from seqclass.alphabets import DNA
-from seqclass.data.store import Indices, Store
+from seqclass.data.sampling import cut
+from seqclass.data.store import Indices, Store, Tape
 from seqclass.errors import EvaluationError
-from seqclass.evaluation.multilabel import Baseline
+from seqclass.evaluation.multilabel import Baseline, counted_targets
 from seqclass.metrics import rank_targets
 from seqclass.progress import progress, track
 
@@ -41,7 +43,7 @@ LOGISTIC_STRENGTHS = tuple(10 ** (-exponent / 2) for exponent in range(9))
 RIDGE_STRENGTHS = tuple(10 ** (2 - exponent / 2) for exponent in range(9))
 
 _BLOCK = 4096
-_COUNT_BLOCK = 512
+_COUNT_SAMPLES, _COUNT_RESIDUES = 512, 1 << 19
 
 Features = NDArray[np.float32]
 
@@ -132,7 +134,7 @@ def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) 
     """How often each k-mer or its reverse complement occurs in each sample, `(samples, features)`.
 
     k-mers that hold an unknown base count for nothing. Overlapping views share the work: each stretch of the genome is
-    turned into k-mers once.
+    turned into k-mers once. Memory beyond the counts does not depend on how far apart the views lie.
 
     Args:
         store: DNA.
@@ -158,13 +160,14 @@ def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) 
     begin = origin + np.clip(views.start + margin, 0, limit)
     end = origin + np.clip(views.start + views.length - margin, 0, limit)
     order = np.argsort(begin, kind="stable")
-    with store.open() as file, progress("Counting k-mers", len(samples), "samples") as advance:
-        for block in (order[at : at + _COUNT_BLOCK] for at in range(0, len(order), _COUNT_BLOCK)):
-            low = int(begin[block[0]])
-            features = table[_kmer_indices(file["tokens"][low : int(end[block].max())], k)]
+    bounds = cut(views.length[order], _COUNT_RESIDUES, _COUNT_SAMPLES)
+    with progress("Counting k-mers", len(samples), "samples") as advance:
+        for block in (order[at:to] for at, to in pairwise(bounds)):
+            tape = Tape(store, samples[block])
+            features = table[_kmer_indices(tape.tokens, k)]
             lengths = np.maximum(end[block] - begin[block] - k + 1, 0)
             first = np.cumsum(lengths) - lengths
-            position = np.arange(lengths.sum()) + np.repeat(begin[block] - low - first, lengths)
+            position = np.arange(lengths.sum()) + np.repeat(tape.place(begin[block]) - first, lengths)
             row = np.repeat(np.arange(len(block)) * (num_features + 1), lengths)
             histogram = np.bincount(row + features[position], minlength=len(block) * (num_features + 1))
             counts[block] = histogram.reshape(len(block), num_features + 1)[:, :num_features]
@@ -358,19 +361,20 @@ def _choose(
 ) -> tuple[Linear, float, float]:
     """Follows a path until the mean average precision on validation has fallen twice; returns the best by then.
 
+    As in training, the mean is over targets with enough positives, or over the most frequent where none has.
     Returns the model, its strength, and that precision.
     """
+    counted = counted_targets(labels.sum(axis=0, dtype=np.int64), len(labels))
+    if not counted.any():
+        raise EvaluationError(
+            "no target has both positives and negatives among validation samples, on which baselines are tuned",
+            file=store.path,
+            remedy="Import with a larger validation split",
+        )
     best, highest, fallen = None, -1.0, 0
     for strength, model in path:
         scores = np.broadcast_to(model(features).numpy(), labels.shape)
-        precision = rank_targets(labels, scores).average_precision
-        if np.isnan(precision).all():
-            raise EvaluationError(
-                "no target has both positives and negatives among validation samples, on which baselines are tuned",
-                file=store.path,
-                remedy="Import with a larger validation split",
-            )
-        mean = float(np.nanmean(precision))
+        mean = float(rank_targets(labels, scores).average_precision[counted].mean())
         if mean > highest:
             best, highest, fallen = (model, strength), mean, 0
         else:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
 from seqclass.evaluation.baselines import compute_baselines
 from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline
-from seqclass.evaluation.report import write_report
-from seqclass.predict import check_fits, score_samples
+from seqclass.evaluation.report import MARKER, write_report
+from seqclass.predict import best_device, check_fits, score_samples
 
 
 def evaluate(
@@ -46,18 +47,19 @@ def evaluate(
         baselines: Also fit the baselines on train and score them on the same samples.
         others: Scores of the same loci to stand beside, by name, `(loci, targets)`; see `judged_samples`.
         min_positives: Targets with fewer positives in the split are listed and left out of means.
-        force: Replace what stands at `out`.
+        force: Replace the report that stands at `out`.
 
     Returns:
         What `metrics.json` holds.
 
     Raises:
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: What stands at `out` is no report or holds an input, or the disk is full.
         StoreError: The store does not fit the bundle.
         EvaluationError: The split is empty.
     """
     split = find_name("split", split, SPLITS)
-    check_free(out, force)
+    check_free(out, force, holding=MARKER, inputs=(bundle.path, store.path))
     check_fits(bundle, store)
     samples = judged_samples(store, split)
     scores = score_samples(bundle, store, samples)
@@ -69,6 +71,7 @@ def evaluate(
         "strands": "mean of the probabilities of both strands" if store.alphabet is DNA else "none",
         "model": bundle.provenance,
         "versions": versions(),
+        "device": _device_name(),
         "command": shlex.join(sys.argv),
     }
     return write_report(
@@ -92,7 +95,12 @@ def judged_samples(store: Store, split: str) -> Indices:
     """
     samples = store.distinct(store.samples(split))
     if not len(samples):
-        raise EvaluationError(f"the split '{split}' has no samples", file=store.path)
+        having = [name for name in SPLITS if len(store.samples(name))]
+        raise EvaluationError(
+            f"the split '{split}' has no samples",
+            remedy=f"Choose --split {' or '.join(having)}, or import the data again with samples in this one",
+            file=store.path,
+        )
     return samples
 
 
@@ -103,5 +111,12 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "h5py": h5py.__version__,
         "machine": platform.machine(),
     }
+
+
+def _device_name() -> str:
+    """What samples are scored on: "CPU", or the GPU's name."""
+    device = best_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -28,6 +28,19 @@ MIN_POSITIVES = 10
 METRICS = ("average_precision", "auroc", "auroc_labelled")
 
 
+def counted_targets(positives: Counts, num_samples: int) -> NDArray[np.bool_]:
+    """Which targets a choice on validation goes by, `(targets,)`: those with enough positives and any negative.
+
+    Where none has `MIN_POSITIVES`, as in small data, those with the most do.
+
+    Args:
+        positives: `(targets,)`, how many of the samples carry each.
+        num_samples: How many samples there are.
+    """
+    ranked = (positives > 0) & (positives < num_samples)
+    return ranked & (positives >= min(MIN_POSITIVES, int(positives[ranked].max(initial=0))))
+
+
 class Baseline(NamedTuple):
     """What a model is held against: scores `(samples, targets)`, and how they were made, as JSON can hold it."""
 

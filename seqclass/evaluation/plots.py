@@ -85,7 +85,7 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
                 label = f"{area:.3f}  {name}" + (", median" if len(drawn) > 1 else "")
                 panel.axes.plot(_GRID, np.median(panel.curves, axis=0), label=label, linewidth=1.1, **style)
         for axes, title in zip(plots, ("Average precision", "AUROC"), strict=True):
-            axes.legend(
+            legend = axes.legend(
                 title=f"{title} ({targets}, {metrics.num_samples:,} samples)",
                 loc="upper left",
                 bbox_to_anchor=(0, -0.11),
@@ -94,6 +94,8 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
                 alignment="left",
                 handlelength=3,
             )
+            for entry in legend.get_texts():
+                entry.set_parse_math(False)
     figure.savefig(path, dpi=150, bbox_inches="tight", format="png")
 
 

@@ -21,6 +21,9 @@ from seqclass.targets import Target
 # So many targets fit on a screen one by one.
 _FEW_TARGETS = 20
 
+# The file by which a report's folder is known.
+MARKER = "metrics.json"
+
 _TITLES = {
     "average_precision": "average precision",
     "auroc": "AUROC",
@@ -56,7 +59,7 @@ def write_report(
         provenance: What reproduces the figures, anything JSON can hold: data checksum, split, seed, versions.
         baselines: What the model is held against, by name.
         min_positives: Targets with fewer positives are listed and left out of means.
-        force: Replace what stands at `folder`.
+        force: Replace the report that stands at `folder`.
 
     Returns:
         What `metrics.json` holds.
@@ -64,6 +67,7 @@ def write_report(
     Raises:
         EvaluationError: Scores, labels and targets do not fit together, or a score is NaN.
         OutputExistsError: Something stands at `folder` and `force` is false.
+        SeqclassError: What stands at `folder` is no report, or the disk is full.
     """
     model, *others = (
         Scored(each, measure(labels, each, targets, train_positives, min_positives))
@@ -83,9 +87,9 @@ def write_report(
     if len(targets) <= _FEW_TARGETS:
         metrics["per_target"] = _per_target({"model": model, **measured})
     metrics["provenance"] = provenance
-    with atomic_folder(folder, force=force) as partial:
+    with atomic_folder(folder, force=force, holding=MARKER) as partial:
         text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-        (partial / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        (partial / MARKER).write_text(text + "\n", encoding="utf-8")
         table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()})
         (partial / "per_target.tsv").write_text(table, encoding="utf-8")
         plot_curves(partial / "curves.png", labels, model, measured)

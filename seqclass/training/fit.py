@@ -22,9 +22,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
-from seqclass.errors import OutputExistsError, TrainingError
+from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import summary_table
@@ -71,7 +72,8 @@ def fit_run(
         What `report/metrics.json` holds; empty if nothing was evaluated.
 
     Raises:
-        OutputExistsError: The run exists and is not to be replaced.
+        OutputExistsError: Something stands at `out` and is not to be replaced.
+        SeqclassError: What stands there is no run, or holds the store.
         StoreError: The store cannot be read.
         TrainingError: The store lacks training or validation samples, or the loss became infinite or NaN.
     """
@@ -79,7 +81,7 @@ def fit_run(
     # Lightning starts this program once more for every further process; only the first one writes.
     is_first = vars(rank_zero_only).get("rank", 0) == 0
     if is_first:
-        _check_replaceable(out, options.force, Path(options.data.store))
+        check_free(out, options.force, holding=_CONFIG, inputs=(options.data.store,))
     _quieten_lightning()
     _check_options(options)
     pl.seed_everything(options.seed, verbose=False)
@@ -186,22 +188,6 @@ def _in_place_of(out: Path) -> Iterator[None]:
             aside.rename(out)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _check_replaceable(out: Path, force: bool, store: Path) -> None:
-    """Refuses to replace anything without leave, and with leave anything but an earlier run."""
-    if not out.exists():
-        return
-    if not force:
-        raise OutputExistsError(out)
-    if not out.is_dir() or (any(out.iterdir()) and not (out / _CONFIG).is_file()):
-        raise TrainingError(
-            "this is not a training run, so --force does not replace it", remedy="Choose another --out", file=out
-        )
-    if out.resolve() in store.resolve().parents:
-        raise TrainingError(
-            f"replacing this run would delete the store in it ({store})", remedy="Choose another --out", file=out
-        )
 
 
 def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace, store: Store) -> Bundle:

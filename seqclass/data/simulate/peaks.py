@@ -29,6 +29,7 @@ _OTHER_GAPS = (16, 50)
 _BACKGROUND = np.array([0.3, 0.2, 0.2, 0.3])
 _PEAK_WIDTH = 100
 _LINE = 60
+_MARK = "plants.tsv"
 _SAMPLES_AT_ONCE = 2048
 _README = """\
 Simulated ChIP peaks with planted motifs.
@@ -72,7 +73,7 @@ def simulate_peaks(
             also occur alone and at other spacings.
         sharpness: The probability of the consensus at each position of a site.
         seed: Decides everything: equal arguments give equal files.
-        force: Replace what stands at `out`.
+        force: Replace what stands at `out`, if it is empty or such a folder.
 
     Returns:
         The folder.
@@ -80,6 +81,7 @@ def simulate_peaks(
     Raises:
         SourceError: The sites do not fit into a bin, a chromosome is shorter than a bin, or a share is none.
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: What stands there is of another kind.
     """
     ppms = {name: consensus_ppm(consensus, sharpness) for name, consensus in CONSENSUS.items()}
     needed = sum(map(len, ppms.values())) + _OTHER_GAPS[1]
@@ -93,7 +95,7 @@ def simulate_peaks(
             f"positives {positives} and sharpness {sharpness} are out of range",
             remedy="Choose positives up to 0.25, and a sharpness from 0.7 to 1",
         )
-    check_free(out, force)
+    check_free(out, force, holding=_MARK)
     generator = np.random.default_rng(seed)
     genome = generator.choice(4, size=chromosomes * length, p=_BACKGROUND).astype(np.uint8)
     begins = (np.arange(chromosomes)[:, None] * length + np.arange(0, length - bin + 1, bin)).ravel()
@@ -105,13 +107,13 @@ def simulate_peaks(
     between = np.tile(_BACKGROUND, (PAIR_GAP, 1))
     ppms[PAIR_TARGET] = np.vstack([ppms[PAIR[0]], between, ppms[PAIR[1]]])
 
-    with atomic_folder(out, force=force) as folder:
+    with atomic_folder(out, force=force, holding=_MARK) as folder:
         _write_genome(folder / "genome.fa", genome.reshape(chromosomes, length))
         (folder / "peaks").mkdir()
         for name, site in sites.items():
             centres = (site.start + site.width // 2)[site.true]
             (folder / "peaks" / f"{name}.narrowPeak").write_text(_narrow_peaks(centres, length), encoding="ascii")
-        (folder / "plants.tsv").write_text(_plants(sites, length), encoding="ascii")
+        (folder / _MARK).write_text(_plants(sites, length), encoding="ascii")
         (folder / "motifs.meme").write_text(meme_text(ppms, _BACKGROUND), encoding="ascii")
         splits = f"--valid-chroms chr{chromosomes - 1} --test-chroms chr{chromosomes}" if chromosomes > 2 else ""
         text = _README.format(
@@ -260,7 +262,7 @@ def true_motif_scores(folder: str | Path, store: Store, samples: Indices) -> NDA
     scores = np.empty((len(samples), store.num_targets))
     for begin in range(0, len(samples), _SAMPLES_AT_ONCE):
         rows = slice(begin, begin + _SAMPLES_AT_ONCE)
-        windows = Tape.cover(store, [samples[rows]]).windows(samples[rows])
+        windows = Tape(store, samples[rows]).windows(samples[rows])
         for column, target in enumerate(store.targets):
             scores[rows, column] = _best_in_bin(windows, ppms[target.name], background, bin)
     return scores

@@ -80,9 +80,10 @@ def import_deepsea(
         SourceError: A file is missing, damaged, or lacks an array; shapes do not fit; a base is not one-hot, or a label
             neither 0 nor 1.
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: `out` is one of the files that are read.
         StoreError: The store or the scratch files could not be written.
     """
-    check_free(out, force)
+    check_free(out, force, inputs=[train, valid, test])
     files = {name: Path(path) for name, path in zip(SPLITS, (train, valid, test), strict=True) if path is not None}
     if not files:
         raise SourceError("no DeepSEA file was given", remedy="Give at least one of train, valid and test")

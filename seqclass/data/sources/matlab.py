@@ -143,9 +143,11 @@ def list_arrays(path: str | Path) -> list[MatlabArray]:
                 return _list_hdf5(path)
             return list(_list_version_5(path, file))
     except FileNotFoundError:
-        raise SourceError("there is no such file", file=path) from None
+        raise SourceError("there is no such file", remedy="Check the path", file=path) from None
     except IsADirectoryError:
-        raise SourceError("this is a folder, where a MATLAB file is expected", file=path) from None
+        raise SourceError(
+            "this is a folder, where a MATLAB file is expected", remedy="Name a file in it", file=path
+        ) from None
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, zlib.error, struct.error) as error:
         raise _damaged(path, error) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +13,34 @@ from seqclass.data.fasta import open_maybe_gzip
 from seqclass.data.intervals import Intervals, read_intervals
 from seqclass.errors import IntervalError, SourceError
 from seqclass.progress import track
-from seqclass.targets import Target
+from seqclass.targets import Target, check_targets
 
 _PEAK_SUFFIX = re.compile(r"\.(bed|narrowPeak|broadPeak|gappedPeak)(\.gz)?$", re.IGNORECASE)
 
 
 def read_targets(
-    peaks: str | Path | Sequence[str | Path], names: str | Path | None, notes: list[str]
+    peaks: Sequence[str | Path], names: str | Path | None, notes: list[str]
 ) -> tuple[dict[Target, list[Intervals]], int]:
     """The peaks of each target, and the number of files they come from.
 
     Args:
-        peaks: A folder, a file, or files; see `seqclass.data.sources.peaks.import_peaks`.
+        peaks: Folders and files; see `seqclass.data.sources.peaks.import_peaks`.
         names: A table of stems, target names and groups, None for none.
-        notes: Gets sentences on what was found: empty files, merged names.
+        notes: Gets sentences on what was found: how column 4 was read, empty files, merged names.
 
     Raises:
         IntervalError: A file is missing or is not BED, or there is not one peak.
         SourceError: The table of names contradicts itself.
+        SeqclassError: A name cannot be a target's.
     """
-    given = [Path(peaks)] if isinstance(peaks, str | Path) else [Path(path) for path in peaks]
+    given = [Path(path) for path in peaks]
     files = [file for path in given for file in _peak_files(path)]
-    table = {} if names is None else _read_names(Path(names))
+    table, groups = ({}, {}) if names is None else _read_names(Path(names))
     found: list[tuple[str, Intervals]] = []
     for file in track(files, "Reading peaks", len(files), "files"):
         intervals = read_intervals(file)
-        if given == files and len(files) == 1 and _column_names_targets(intervals):
+        if given == files and len(files) == 1 and _column_names_targets(intervals, table, notes):
             found = _by_column(intervals)
-            notes.append(f"targets taken from column 4 of {file.name}: {len(found)}")
         else:
             nameless = np.zeros(len(intervals), dtype=np.int32)
             found.append((_stem(file.name), Intervals(**{**vars(intervals), "names": [""], "name": nameless})))
@@ -48,14 +48,13 @@ def read_targets(
     if empty:
         notes.append(f"peak files that are empty and give no target: {listing(empty)}")
     by_target: dict[Target, list[Intervals]] = {}
-    stems: dict[Target, list[str]] = {}
     for stem, part in found:
         if len(part):
-            target = table.get(stem, Target(stem))
-            by_target.setdefault(target, []).append(part)
-            stems.setdefault(target, []).append(stem)
+            name = table.get(stem, stem)
+            by_target.setdefault(Target(name, groups.get(name, "")), []).append(part)
     if not by_target:
         raise IntervalError("there is not one peak", remedy="Give files that hold peaks", file=given[0])
+    check_targets(list(by_target))
     merged = [f"{target.name} ({len(parts)})" for target, parts in by_target.items() if len(parts) > 1]
     if merged:
         notes.append(f"files of equal target name are merged: {listing(merged)}")
@@ -84,9 +83,26 @@ def _stem(name: str) -> str:
     return _PEAK_SUFFIX.sub("", name).removesuffix(".gz")
 
 
-def _column_names_targets(intervals: Intervals) -> bool:
-    """Whether column 4 holds targets: on every line a name, some of them more than once (peaks' ids are unique)."""
-    return len(intervals.names) < len(intervals) and not {"", "."} & set(intervals.names)
+def _column_names_targets(intervals: Intervals, table: Mapping[str, str], notes: list[str]) -> bool:
+    """Whether column 4 holds targets, which a note tells, rather than the ids of peaks.
+
+    A table of names that lists the file's stem, or names of the column, decides. Else they are targets if every line
+    has one and each, on average, is on two lines or more.
+    """
+    stem, names = _stem(intervals.path.name), set(intervals.names)
+    column = f"column 4 of {intervals.path.name}"
+    if stem in table or not names.isdisjoint({"", "."}) or not names:
+        return False
+    if not names.isdisjoint(table) or 2 * len(names) <= len(intervals):
+        notes.append(
+            f"targets taken from {column}: {len(names)} (a table --names that lists '{stem}' makes the file one target)"
+        )
+        return True
+    notes.append(
+        f"{column} has {len(names):,} names in {len(intervals):,} lines, taken for ids of peaks of one target, "
+        f"'{stem}' (a table --names that lists them makes each a target)"
+    )
+    return False
 
 
 def _by_column(intervals: Intervals) -> list[tuple[str, Intervals]]:
@@ -96,8 +112,9 @@ def _by_column(intervals: Intervals) -> list[tuple[str, Intervals]]:
     return [(name, intervals[order[begin:end]]) for name, begin, end in parts]
 
 
-def _read_names(path: Path) -> dict[str, Target]:
-    table: dict[str, Target] = {}
+def _read_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The target name of each stem, and the group of each target name."""
+    table: dict[str, str] = {}
     groups: dict[str, str] = {}
     with open_maybe_gzip(path) as stream:
         for number, raw in enumerate(stream, start=1):
@@ -108,12 +125,12 @@ def _read_names(path: Path) -> dict[str, Target]:
             stem = _stem(stem)
             if not stem or not name:
                 problem = f"{text[:60]!r} is not a stem and a name"
-            elif stem in table and table[stem].name != name:
-                problem = f"'{stem}' is named '{table[stem].name}' and '{name}'"
+            elif stem in table and table[stem] != name:
+                problem = f"'{stem}' is named '{table[stem]}' and '{name}'"
             elif groups.setdefault(name, group) != group:
                 problem = f"target '{name}' is in the groups '{groups[name]}' and '{group}'"
             else:
-                table[stem] = Target(name, group)
+                table[stem] = name
                 continue
             raise SourceError(
                 problem,
@@ -121,4 +138,4 @@ def _read_names(path: Path) -> dict[str, Target]:
                 file=path,
                 record=number,
             )
-    return table
+    return table, groups
