@@ -61,7 +61,7 @@ def mean_share(bundle: Bundle, store: Store, samples: np.ndarray, plants: Plants
     shares = []
     for column, target in enumerate(store.targets):
         positive = samples[store.labels(samples)[:, column] == 1][:EXPLAINED]
-        maps = grad_cam(bundle, Tape.cover(store, [positive]).windows(positive), column, method=method)
+        maps = grad_cam(bundle, Tape(store, positive).windows(positive), column, method=method)
         for sample, saliency in zip(positive.tolist(), maps, strict=True):
             sites = planted(store, sample, target.name, plants)
             shares.append(share_inside(saliency, [(site.start, site.end) for site in sites]))
@@ -104,7 +104,7 @@ def main() -> None:
     middle = np.argsort(scores)[len(scores) // 2]
     sample, start = int(positive[middle]), int(store.views.start[positive[middle]])
     place = f"{store.contig_names[store.views.contig[sample]]}:{start:,}-{start + WINDOW:,}"
-    tokens = Tape.cover(store, [positive]).windows(positive[[middle]])
+    tokens = Tape(store, positive).windows(positive[[middle]])
     plot_saliency(
         RUN / "saliency.png",
         store.alphabet.decode(tokens[0]),
