@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from seqclass.alphabets import DNA
 from seqclass.data.loader import StoreLoader
-from seqclass.data.store import Store, Views, write_store
+from seqclass.data.store import Store, Views
+from seqclass.data.writer import write_store
 from seqclass.targets import Target
 
 WINDOW, STRIDE, BATCH = 1000, 200, 256

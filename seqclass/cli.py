@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(_add(commands, "data", "turn raw data into a store, look at a store, simulate data"))
 
     fit = _add(commands, "fit", "train a registered model on a store", _fit, add_help=False)
+    fit.usage = "seqclass fit --model NAME --data.store STORE [--out FOLDER] [--force] [--trainer.max_epochs N] [...]"
     fit.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
     fit.add_argument("--name", help="name of the run, which goes to runs/NAME (default: the model's name)")
 
@@ -200,12 +201,15 @@ def _simulate_peaks(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
+    from seqclass.models import get_model, list_models
+
     if options.model is None:
+        models = f"models: {', '.join(list_models())}"
         if {"-h", "--help"} & set(options.rest):
+            options.parser.epilog = models
             options.parser.print_help()
             return
-        options.parser.error("which model? --model NAME")
-    from seqclass.models import get_model
+        options.parser.error(f"which model? --model NAME; {models}")
     from seqclass.training import run_experiment
 
     build = get_model(options.model)

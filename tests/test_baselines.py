@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score
 
 from seqclass.alphabets import DNA, PROTEIN
-from seqclass.data.store import Store, Views, pack_labels, write_store
+from seqclass.data.store import Store, Views, pack_labels
+from seqclass.data.writer import write_store
 from seqclass.errors import EvaluationError
 from seqclass.evaluation.baselines import (
     RIDGE_STRENGTHS,

@@ -634,7 +634,7 @@ def test_a_bar_appears_after_a_while_even_if_nothing_advances(monkeypatch: pytes
 
 @pytest.mark.parametrize(
     "line",
-    ["", "--help", "--version", "data --help", "data import peaks --help", "predict --help", "explain --help", "fit"],
+    ["", "--help", "--version", "data --help", "data import peaks --help", "predict --help", "explain --help"],
 )
 def test_help_is_fast_and_loads_nothing_heavy(line: str) -> None:
     script = (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from seqclass.alphabets import DNA
 from seqclass.data.loader import Batch, StoreLoader
 from seqclass.data.sampling import RandomStrands, batch_sizes, cut, shuffled
-from seqclass.data.store import Store, Tape, Views, pack_labels, write_store
+from seqclass.data.store import Store, Tape, Views, pack_labels
+from seqclass.data.writer import write_store
 from seqclass.errors import StoreError, TrainingError
 from seqclass.targets import Target
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqclass.alphabets import DNA, reverse_complement
-from seqclass.data.store import FORMAT, VERSION, Store, Tape, Views, extent, pack_labels, unpack_labels, write_store
+from seqclass.data.store import FORMAT, VERSION, Store, Tape, Views, extent, pack_labels, unpack_labels
+from seqclass.data.writer import write_store
 from seqclass.errors import SeqclassError, StoreError, UnknownNameError
 from seqclass.targets import Target
 
@@ -94,8 +95,8 @@ def test_portions_and_chunks_do_not_change_a_store(
     make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = make_store(name="small.h5")
-    monkeypatch.setattr("seqclass.data.store._TOKEN_CHUNK_BYTES", 64)
-    monkeypatch.setattr("seqclass.data.store._LABEL_CHUNK_BYTES", 16)
+    monkeypatch.setattr("seqclass.data.writer.TOKEN_CHUNK_BYTES", 64)
+    monkeypatch.setattr("seqclass.data.writer.LABEL_CHUNK_BYTES", 16)
     large = make_store(name="large.h5")
     with h5py.File(small.path) as one, h5py.File(large.path) as other:
         assert one["tokens"].chunks is one["labels"].chunks is None
@@ -223,7 +224,7 @@ def test_a_full_disk_leaves_the_old_store(make_store: Callable[..., Store], tmp_
     script = f"""
         import numpy as np
         from seqclass.alphabets import DNA
-        from seqclass.data.store import write_store
+        from seqclass.data.writer import write_store
         from seqclass.errors import StoreError
         try:
             with write_store({str(store.path)!r}, DNA, force=True) as writer:

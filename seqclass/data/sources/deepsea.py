@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from seqclass.alphabets import DNA, Tokens, reverse_complement
 from seqclass.atomic import check_free
 from seqclass.data.sources.matlab import MatlabArray, Slices, find_array
-from seqclass.data.store import SPLITS, Store, StoreWriter, Views, pack_labels, write_store
+from seqclass.data.store import SPLITS, Store, Views, pack_labels
+from seqclass.data.writer import StoreWriter, write_store
 from seqclass.errors import SourceError
 from seqclass.progress import progress
 from seqclass.targets import Target

@@ -24,7 +24,8 @@ from seqclass.data.chromosomes import ChromosomeNames, listing, renaming_note, s
 from seqclass.data.fasta import FastaRecord, read_fasta
 from seqclass.data.intervals import Intervals, Union, parse_region, read_intervals
 from seqclass.data.sources.peak_files import read_targets
-from seqclass.data.store import SPLITS, Packed, Store, Views, pack_labels, write_store
+from seqclass.data.store import SPLITS, Packed, Store, Views, pack_labels
+from seqclass.data.writer import write_store
 from seqclass.errors import IntervalError, SequenceError, SourceError
 from seqclass.progress import track
 from seqclass.targets import Target
