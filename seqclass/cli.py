@@ -243,7 +243,7 @@ def _predict(options: argparse.Namespace) -> None:
     rows = write_predictions(
         bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force
     )
-    say(f"wrote {rows:,} rows to {options.out}")
+    say(f"wrote {options.out}: rows {rows:,}")
 
 
 def _explain(options: argparse.Namespace) -> None:

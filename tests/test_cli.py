@@ -604,7 +604,7 @@ def test_nothing_is_wrapped_or_coloured_outside_a_terminal(
     main(["data", "info", str(folder / "store.h5")])
     assert str(folder / "store.h5") in capsys.readouterr().out
     main(["predict", "bundle", "good.fa", "--out", str(folder / "[x].tsv")])
-    assert capsys.readouterr().err == f"wrote 3 rows to {folder / '[x].tsv'}\n"
+    assert capsys.readouterr().err == f"wrote {folder / '[x].tsv'}: rows 3\n"
     with pytest.raises(SystemExit):
         main(["predict", "bundle", str(folder / "[y].fa"), "--out", "new.tsv"])
     assert capsys.readouterr().err.startswith(f"error: {folder / '[y].fa'}: there is no such file. ")

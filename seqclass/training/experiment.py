@@ -64,7 +64,7 @@ def run_experiment(
         rows = write_predictions(
             bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force
         )
-        say(f"wrote {rows:,} rows to {options.out}")
+        say(f"wrote {options.out}: rows {rows:,}")
         return {}
     split = {"validate": "valid", "test": "test"}[config.subcommand]
     metrics = evaluate(
