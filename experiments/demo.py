@@ -33,7 +33,7 @@ from seqclass.training import run_experiment
 RUN, DATA = Path("runs/demo"), Path("runs/demo-data")
 WINDOW = 200
 SMALL = {"channels": 64, "widths": [64, 128], "strides": [2, 2], "expansion": 2, "embedding": "one-hot"}
-SMALL |= {"layers": 1, "pool": "centre", "hidden": 64}
+SMALL |= {"layers": 1, "pool": "centre-max", "hidden": 64}
 EXPLAINED = 40  # positive test windows a target
 
 Plants = dict[tuple[str, str], list[Mark]]

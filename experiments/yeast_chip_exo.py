@@ -11,7 +11,7 @@ Expect    See experiments/README.md: measured scores, baselines, hardware, time 
     python experiments/yeast_chip_exo.py predict promoters.fasta
 """
 
-from seqclass.blocks import CentrePool, DenseHead, OneHotEmbedding, TransformerXLEncoder, WideResNetStem
+from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, TransformerXLEncoder, WideResNetStem
 from seqclass.models import SequenceClassifier
 from seqclass.training import run_experiment
 
@@ -43,24 +43,11 @@ def model(
         stem_dropout: Share of channels dropped in each residual block.
     """
     embedding = OneHotEmbedding("dna")
-    stem = WideResNetStem(
-        in_channels=4,
-        channels=channels,
-        widths=widths,
-        strides=[2] * len(widths),
-        expansion=expansion,
-        stem_kernel_size=11,
-        dropout=stem_dropout,
-        stride_on="convolve",
-    )
+    stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion, dropout=stem_dropout)
     encoder = TransformerXLEncoder(widths[-1], layers, causal=causal)
-    head = DenseHead(2 * widths[-1], num_targets, CentrePool(bin // stem.stride), hidden, dropout)
+    head = DenseHead(2 * widths[-1], num_targets, CentreMax(bin // stem.stride), hidden, dropout)
     return SequenceClassifier(embedding, stem, encoder, head, skip="concatenate")
 
 
 if __name__ == "__main__":
-    run_experiment(
-        model,
-        name="yeast_chip_exo",
-        defaults={"trainer.max_epochs": 8, "recipe.learning_rate": 2e-3, "recipe.weight_decay": 0.05},
-    )
+    run_experiment(model, name="yeast_chip_exo", defaults={"trainer.max_epochs": 10, "data.batch_size": 128})

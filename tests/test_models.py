@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqclass.blocks import (
-    CentrePool,
+    CentreMax,
     DenseHead,
     Flatten,
     OneHotEmbedding,
@@ -20,8 +20,8 @@ SMALL = {"channels": 8, "widths": (8, 16), "strides": (2, 2), "expansion": 2, "l
 KINDS = [
     {"pool": "flatten", "length": 48},
     {"pool": "flatten", "length": 48, "embedding": "one-hot", "causal": True},
-    {"pool": "centre"},
-    {"pool": "centre", "embedding": "one-hot"},
+    {"pool": "centre-max"},
+    {"pool": "centre-max", "embedding": "one-hot"},
 ]
 
 
@@ -106,7 +106,7 @@ def test_models_are_found_by_name_or_pattern() -> None:
 
 def test_neighbours_that_do_not_fit_are_both_named() -> None:
     embedding, stem = OneHotEmbedding(), WideResNetStem(4, 8, (8, 16), (2, 2), 2)
-    encoder, head = TransformerXLEncoder(16, 1, 2, 4, 8), DenseHead(32, 3, CentrePool(4), 8)
+    encoder, head = TransformerXLEncoder(16, 1, 2, 4, 8), DenseHead(32, 3, CentreMax(4), 8)
     with pytest.raises(AssemblyError, match="embedding gives 4 channels, stem expects 5"):
         SequenceClassifier(embedding, WideResNetStem(5, 8, (8, 16), (2, 2), 2), encoder, head)
     with pytest.raises(AssemblyError, match="stem leaves 16 channels, encoder expects 8"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqclass.blocks import CentrePool, DenseHead, OneHotEmbedding, WideResNetStem
+from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, WideResNetStem
 from seqclass.bundle import Bundle
 from seqclass.data.simulate.peaks import simulate_peaks
 from seqclass.data.sources.peaks import import_peaks
@@ -26,7 +26,7 @@ from seqclass.training.task import MultiLabelTask
 
 SMALL = ["--model.channels=8", "--model.widths=[8,16]", "--model.strides=[2,2]", "--model.expansion=2"]
 SMALL += ["--model.layers=1", "--model.heads=2", "--model.head_size=4", "--model.inner=16", "--model.hidden=16"]
-SMALL += ["--model.pool=centre", "--data.batch_size=64"]
+SMALL += ["--model.pool=centre-max", "--data.batch_size=64"]
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_a_run_that_fails_brings_back_the_one_it_was_to_replace(store: Store, tm
 
 
 def test_an_unregistered_block_is_refused_before_training(store: Store, tmp_path: Path) -> None:
-    class Mine(CentrePool):
+    class Mine(CentreMax):
         pass
 
     def model(num_targets: int) -> SequenceClassifier:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqclass.blocks.base import Block, register_block
-from seqclass.blocks.masking import masked_mean, zero_padding
+from seqclass.blocks.masking import zero_padding
 from seqclass.errors import AssemblyError
 
 
@@ -44,17 +44,16 @@ class Flatten(Pool):
 
 
 @register_block
-class CentrePool(Pool):
-    """Mean and maximum over the central positions, and mean over all: `(batch, 3 * channels)`, any length.
+class CentreMax(Pool):
+    """Mean over the central positions beside the maximum over all: `(batch, 2 * channels)`, any length.
 
-    What a genome window's label describes lies in its central bin: a motif there shows in the maximum, wherever it is,
-    and not if it lies outside. What surrounds the bin is summed up in the mean over all.
+    What a genome window's label describes lies in its central bin; what helps to tell it may lie anywhere.
 
     Args:
         centre: Number of central positions, counted on real residues.
     """
 
-    multiple = 3
+    multiple = 2
 
     def __init__(self, centre: int) -> None:
         super().__init__()
@@ -64,10 +63,10 @@ class CentrePool(Pool):
         batch, length, _ = x.shape
         if mask is None:
             first = max(0, (length - self.centre + 1) // 2)
-            central = x[:, first : first + self.centre]
-            return torch.cat([central.mean(dim=1), central.amax(dim=1), x.mean(dim=1)], dim=1)
-        begin = ((mask.sum(dim=1, keepdim=True) - self.centre + 1) // 2).clamp_min(0)
+            return torch.cat([x[:, first : first + self.centre].mean(dim=1), x.amax(dim=1)], dim=1)
+        lengths = mask.sum(dim=1, keepdim=True)
+        begin = ((lengths - self.centre + 1) // 2).clamp_min(0)
         place = torch.arange(length, device=x.device).expand(batch, length)
-        inside = (place >= begin) & (place < begin + self.centre) & mask
-        largest = x.masked_fill(~inside.unsqueeze(-1), float("-inf")).amax(dim=1)
-        return torch.cat([masked_mean(x, inside), largest, masked_mean(x, mask)], dim=1)
+        central = ((place >= begin) & (place < begin + self.centre) & mask).unsqueeze(-1).to(x.dtype)
+        mean = (x * central).sum(dim=1) / central.sum(dim=1).clamp_min(1)
+        return torch.cat([mean, x.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(dim=1)], dim=1)

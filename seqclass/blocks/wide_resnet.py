@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ from seqclass.blocks.base import Block, register_block
 from seqclass.blocks.convolution import Convolution, strided_length
 from seqclass.blocks.masking import ChannelDropout, MaskedBatchNorm, masked_mean, zero_padding
 from seqclass.errors import AssemblyError
-
-StrideOn = Literal["reduce", "convolve"]
 
 
 class SqueezeExcitation(nn.Module):
@@ -57,7 +54,6 @@ class BottleneckBlock(nn.Module):
         kernel_size: Of the inner convolution; odd.
         squeeze_ratio: Of the squeeze-excitation, None for none.
         dropout: Share of output channels dropped before the addition.
-        stride_on: Which convolution of the main path strides: the first 1x1, or the inner one.
     """
 
     def __init__(
@@ -69,15 +65,14 @@ class BottleneckBlock(nn.Module):
         kernel_size: int,
         squeeze_ratio: int | None,
         dropout: float,
-        stride_on: StrideOn,
     ) -> None:
         super().__init__()
         inner = expansion * out_channels // 4
-        first, second = (stride, 1) if stride_on == "reduce" else (1, stride)
+        self.stride = stride
         self.norm_in = MaskedBatchNorm(in_channels)
-        self.reduce = Convolution(in_channels, inner, stride=first)
+        self.reduce = Convolution(in_channels, inner, stride=stride)
         self.norm_inner = MaskedBatchNorm(inner)
-        self.convolve = Convolution(inner, inner, kernel_size, second)
+        self.convolve = Convolution(inner, inner, kernel_size)
         self.norm_out = MaskedBatchNorm(inner)
         self.restore = Convolution(inner, out_channels)
         self.squeeze_excitation = None if squeeze_ratio is None else SqueezeExcitation(out_channels, squeeze_ratio)
@@ -88,9 +83,8 @@ class BottleneckBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         shortcut = self.shortcut(torch.relu(self.norm_shortcut(x, mask)))
         y = self.reduce(torch.relu(self.norm_in(x, mask)))
-        mask = mask if mask is None else mask[:, :: self.reduce.stride]
+        mask = mask if mask is None else mask[:, :: self.stride]
         y = self.convolve(zero_padding(torch.relu(self.norm_inner(y, mask)), mask))
-        mask = mask if mask is None else mask[:, :: self.convolve.stride]
         y = self.restore(torch.relu(self.norm_out(y, mask)))
         if self.squeeze_excitation is not None:
             y = self.squeeze_excitation(y, mask)
@@ -114,9 +108,6 @@ class WideResNetStem(Block):
         kernel_size: Kernel inside the blocks, odd.
         squeeze_ratio: Of the squeeze-excitation, None for none.
         dropout: Share of channels dropped at the end of each block.
-        stride_on: Which convolution of a block strides. "reduce", the first 1x1, as in the original; it never looks at
-            the positions it skips, so a motif must be learned once for each phase. "convolve", the inner one, looks at
-            all of them, at the price of a wider first 1x1 (as in ResNet-B: He et al. 2019, arXiv:1812.01187).
 
     Raises:
         AssemblyError: `widths` and `strides` differ in number, one of them is not positive, or a kernel size is even.
@@ -133,7 +124,6 @@ class WideResNetStem(Block):
         kernel_size: int = 3,
         squeeze_ratio: int | None = 8,
         dropout: float = 0.0,
-        stride_on: StrideOn = "reduce",
     ) -> None:
         super().__init__()
         if len(widths) != len(strides) or not widths:
@@ -148,7 +138,7 @@ class WideResNetStem(Block):
         self.stride = math.prod(strides)
         self.convolve = Convolution(in_channels, channels, stem_kernel_size)
         self.blocks = nn.ModuleList(
-            BottleneckBlock(before, after, stride, expansion, kernel_size, squeeze_ratio, dropout, stride_on)
+            BottleneckBlock(before, after, stride, expansion, kernel_size, squeeze_ratio, dropout)
             for before, after, stride in zip([channels, *widths[:-1]], widths, strides, strict=True)
         )
         self.norm = MaskedBatchNorm(widths[-1])

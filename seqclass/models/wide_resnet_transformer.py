@@ -7,7 +7,7 @@ from typing import Literal
 
 from seqclass.alphabets import get_alphabet
 from seqclass.blocks import (
-    CentrePool,
+    CentreMax,
     DenseHead,
     Flatten,
     LearnedEmbedding,
@@ -31,14 +31,13 @@ def wrn_transformer_xl(
     widths: Sequence[int] = (64, 128, 256),
     strides: Sequence[int] = (2, 2, 2),
     expansion: int = 16,
-    stride_on: Literal["reduce", "convolve"] = "reduce",
     layers: int = 6,
     heads: int = 4,
     head_size: int = 16,
     inner: int = 256,
     causal: bool = False,
     encoder_dropout: float = 0.1,
-    pool: Literal["flatten", "centre"] = "flatten",
+    pool: Literal["flatten", "centre-max"] = "flatten",
     hidden: int = 512,
     head_dropout: float = 0.3,
 ) -> SequenceClassifier:
@@ -48,20 +47,19 @@ def wrn_transformer_xl(
         num_targets: Number of logits.
         alphabet: "dna" or "protein".
         length: Residues of a sample; only a flattening head needs and keeps it.
-        bin: Residues in the middle that the labels describe; "centre" averages over them.
+        bin: Residues in the middle that the labels describe; "centre-max" averages over them.
         embedding: Learned vectors of `channels`, or one-hot letters.
         channels: Channels of the learned embedding and of the first convolution.
         widths: Output channels of each residual block.
         strides: Stride of each residual block.
         expansion: Width factor of the residual blocks.
-        stride_on: "reduce" as in the original; "convolve" lets a block look at the positions that it skips.
         layers: Encoder layers.
         heads: Attention heads.
         head_size: Channels of an attention head.
         inner: Units of the encoder's feed-forward networks.
         causal: Whether the encoder sees only what lies before.
         encoder_dropout: Share of channels dropped in the encoder.
-        pool: "flatten" for one fixed length as in the original; "centre" for any length.
+        pool: "flatten" for one fixed length as in the original; "centre-max" for any length.
         hidden: Units of the head's dense layer.
         head_dropout: Share of them dropped.
 
@@ -69,12 +67,12 @@ def wrn_transformer_xl(
         A model that takes `(batch, length)` tokens.
     """
     letters = OneHotEmbedding(alphabet) if embedding == "one-hot" else LearnedEmbedding(channels, alphabet)
-    stem = WideResNetStem(letters.out_channels, channels, widths, strides, expansion, stride_on=stride_on)
+    stem = WideResNetStem(letters.out_channels, channels, widths, strides, expansion)
     encoder = TransformerXLEncoder(stem.out_channels, layers, heads, head_size, inner, causal, encoder_dropout)
     pooling: Pool
     if pool == "flatten":
         pooling = Flatten(stem.out_length(length or 0))
     else:
-        pooling, length = CentrePool(max(1, bin // stem.stride)), None
+        pooling, length = CentreMax(max(1, bin // stem.stride)), None
     head = DenseHead(2 * stem.out_channels, num_targets, pooling, hidden, head_dropout)
     return SequenceClassifier(letters, stem, encoder, head, "concatenate", get_alphabet(alphabet).name, length)
