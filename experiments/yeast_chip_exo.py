@@ -50,4 +50,4 @@ def model(
 
 
 if __name__ == "__main__":
-    run_experiment(model, name="yeast_chip_exo", defaults={"trainer.max_epochs": 10, "data.batch_size": 128})
+    run_experiment(model, name="yeast_chip_exo", defaults={"trainer.max_epochs": 12, "data.batch_size": 128})

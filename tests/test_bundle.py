@@ -55,7 +55,7 @@ def test_a_new_process_gives_identical_logits(make_bundle: Callable[..., Bundle]
 
 
 def test_all_that_is_known_of_a_model_comes_back(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    bundle = make_bundle(num_targets=2, pool="centre")
+    bundle = make_bundle(num_targets=2, pool="centre-max")
     bundle.targets = [Target("K562|CTCF|None", "TF"), Target("β-catenin (a, b)")]
     bundle.train_positives = [17, 0]
     bundle.provenance = {"seed": 3, "data": {"sha256": "ab", "notes": ["a\nb"]}}

@@ -36,7 +36,7 @@ def one_strand(bundle: Bundle, tokens: np.ndarray, target: int, method: str) -> 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("pool", ["flatten", "centre"])
+@pytest.mark.parametrize("pool", ["flatten", "centre-max"])
 def test_maps_equal_the_definition_averaged_over_strands(
     make_bundle: Callable[..., Bundle], tokens: np.ndarray, method: str, pool: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_positions_are_brought_back_to_residues_by_interpolation(length: int, st
 
 
 def test_one_changed_letter_shows_within_a_stride_of_its_place(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle(pool="centre")
+    bundle = make_bundle(pool="centre-max")
     stem, embedding = bundle.model.stem, bundle.model.embedding
     # The gates of the squeeze-excitation are global; held open, a change stays inside the receptive field.
     for block in stem.blocks:

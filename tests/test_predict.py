@@ -64,7 +64,7 @@ def make_bundle(make_bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
 
 @pytest.fixture
 def any_length(make_bundle: Callable[..., Bundle]) -> Bundle:
-    return make_bundle(pool="centre")
+    return make_bundle(pool="centre-max")
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_attention_takes_no_more_than_memory_allows_and_tiles_are_offered(
 
 
 def test_no_limit_is_set_without_attention(make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = make_bundle(pool="centre")
+    bundle = make_bundle(pool="centre-max")
     bundle.model.encoder.layers = torch.nn.ModuleList()
     monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
     assert len(list(predict(bundle, random_sequences([5000])))) == 1
@@ -354,7 +354,7 @@ def test_the_model_is_left_as_it_was_found(any_length: Bundle, end: str) -> None
         torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"pool": "centre"}])
+@pytest.mark.parametrize("options", [{}, {"pool": "centre-max"}])
 def test_samples_of_a_store_score_as_the_same_letters_in_a_file(
     make_store: Callable[..., Store],
     make_bundle: Callable[..., Bundle],
@@ -393,4 +393,4 @@ def test_a_store_that_does_not_fit_is_refused_with_a_remedy(
             score_samples(one, store, store.samples("test"))
         assert caught.value.file == store.path
         assert caught.value.remedy
-    check_fits(make_bundle(pool="centre"), make_store(window=50))
+    check_fits(make_bundle(pool="centre-max"), make_store(window=50))

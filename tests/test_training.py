@@ -260,7 +260,7 @@ def test_an_experiment_script_prints_its_configuration() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "expansion: 8" in ended.stdout
     assert "max_epochs: " in ended.stdout
-    assert "learning_rate: 0.002" in ended.stdout
+    assert "learning_rate: 0.001" in ended.stdout
 
 
 def test_an_experiment_script_says_bad_input_in_one_line(tmp_path: Path) -> None:
