@@ -19,7 +19,7 @@ $(STAMP): req.txt setup.py pyproject.toml
 
 setup: $(STAMP)  ## make .venv and install everything
 
-demo: $(STAMP)  ## simulate, train, evaluate and explain; about three minutes on two cores
+demo: $(STAMP)  ## simulate, train, evaluate and explain; about a minute on two cores
 	$(BIN)/python experiments/demo.py
 
 test: $(STAMP)  ## the test suite

@@ -1,4 +1,4 @@
-"""The whole job on simulated data: simulate, import, train, evaluate, explain. About three minutes on two cores.
+"""The whole job on simulated data: simulate, import, train, evaluate, explain. About a minute on two cores.
 
 Data      A simulated genome of 2.4 Mb; four planted motifs, and a fifth target that needs two of them 6 bp apart.
           Every negative holds the motifs' letters shuffled, so composition tells nothing.
@@ -75,7 +75,7 @@ def main() -> None:
     store = import_peaks(DATA / "demo.h5", **peaks, valid_chroms=["chr5"], test_chroms=["chr6"], force=True)
 
     options = [f"--model.{name}={value}" for name, value in SMALL.items()]
-    fit = ["fit", f"--data.store={store.path}", f"--out={RUN}", "--force", "--evaluate=false", "--trainer.max_epochs=8"]
+    fit = ["fit", f"--data.store={store.path}", f"--out={RUN}", "--force", "--evaluate=false", "--trainer.max_epochs=12"]
     run_experiment(wrn_transformer_xl, name="demo", arguments=[*fit, *options])
     trained = Bundle.load(RUN / "bundle")
 

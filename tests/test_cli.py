@@ -236,7 +236,9 @@ def attentive() -> None:
     """Gives the bundle a model that takes any length, its stem in steps of 4."""
     bundle = Bundle.load("bundle")
     small = {"channels": 8, "widths": (8, 16), "strides": (2, 2), "expansion": 2, "layers": 1, "hidden": 16}
-    model = create_model("wrn_transformer_xl", num_targets=len(bundle.targets), length=WINDOW, pool="centre-max", **small)
+    model = create_model(
+        "wrn_transformer_xl", num_targets=len(bundle.targets), length=WINDOW, pool="centre-max", **small
+    )
     replace(bundle, model=model).save("bundle", force=True)
 
 
