@@ -75,8 +75,8 @@ def main() -> None:
     store = import_peaks(DATA / "demo.h5", **peaks, valid_chroms=["chr5"], test_chroms=["chr6"], force=True)
 
     options = [f"--model.{name}={value}" for name, value in SMALL.items()]
-    fit = ["fit", f"--data.store={store.path}", f"--out={RUN}", "--force", "--evaluate=false", "--trainer.max_epochs=12"]
-    run_experiment(wrn_transformer_xl, name="demo", arguments=[*fit, *options])
+    options += [f"--data.store={store.path}", f"--out={RUN}", "--trainer.max_epochs=12", "--evaluate=false", "--force"]
+    run_experiment(wrn_transformer_xl, name="demo", arguments=["fit", *options])
     trained = Bundle.load(RUN / "bundle")
 
     samples = judged_samples(store, "test")
