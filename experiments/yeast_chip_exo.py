@@ -26,7 +26,6 @@ def model(
     causal: bool = False,
     hidden: int = 512,
     dropout: float = 0.3,
-    stem_dropout: float = 0.0,
 ) -> SequenceClassifier:
     """The yeast model.
 
@@ -40,10 +39,9 @@ def model(
         causal: Whether the encoder sees only what lies before.
         hidden: Units of the head's dense layer.
         dropout: Share of them dropped.
-        stem_dropout: Share of channels dropped in each residual block.
     """
     embedding = OneHotEmbedding("dna")
-    stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion, dropout=stem_dropout)
+    stem = WideResNetStem(4, channels, widths, [2] * len(widths), expansion)
     encoder = TransformerXLEncoder(widths[-1], layers, causal=causal)
     head = DenseHead(2 * widths[-1], num_targets, CentreMax(bin // stem.stride), hidden, dropout)
     return SequenceClassifier(embedding, stem, encoder, head, skip="concatenate")

@@ -203,7 +203,7 @@ class TestUnpairedHalves:
 
 
 class TestBadInput:
-    def refused(self, out, *parts, **files):
+    def check_refused(self, out, *parts, **files):
         with pytest.raises(SourceError) as caught:
             import_deepsea(out, **files)
         message = str(caught.value)
@@ -221,7 +221,7 @@ class TestBadInput:
         onehot = one_hot(tokens)
         onehot[7, :, 21] = column
         path = save(tmp_path / "train.mat", "train", tokens, labels, version=version, onehot=onehot)
-        self.refused(tmp_path / "out.h5", str(path), "trainxdata, sample 7 ", "position 21 ", found, train=path)
+        self.check_refused(tmp_path / "out.h5", str(path), "trainxdata, sample 7 ", "position 21 ", found, train=path)
 
     @pytest.mark.usefixtures("small_blocks")
     def test_half_a_base_in_a_later_block(self, tmp_path, rng):
@@ -229,7 +229,7 @@ class TestBadInput:
         onehot = one_hot(tokens).astype("f8")
         onehot[17, :, 3] = 0.5, 0, 0, 0
         path = save(tmp_path / "train.mat", "train", tokens, labels, version=5, onehot=onehot)
-        self.refused(tmp_path / "out.h5", "sample 17 ", "position 3 ", "0.5, 0, 0, 0 for A, G, C, T", train=path)
+        self.check_refused(tmp_path / "out.h5", "sample 17 ", "position 3 ", "0.5, 0, 0, 0 for A, G, C, T", train=path)
 
     @pytest.mark.parametrize("value", [2, -1, 0.5, np.nan])
     def test_a_label_that_is_neither_0_nor_1(self, tmp_path, rng, value):
@@ -237,7 +237,7 @@ class TestBadInput:
         labels = labels.astype("f8")
         labels[9, 4] = value
         path = save(tmp_path / "test.mat", "test", tokens, labels, version=5)
-        self.refused(
+        self.check_refused(
             tmp_path / "out.h5",
             str(path),
             "testdata, sample 9 ",
@@ -248,7 +248,7 @@ class TestBadInput:
 
     def test_a_missing_array_lists_those_that_are_there(self, tmp_path, rng):
         path = save(tmp_path / "valid.mat", "valid", *both_strands(rng, 3))
-        self.refused(
+        self.check_refused(
             tmp_path / "out.h5",
             "no numeric array 'trainxdata'",
             "validxdata (6, 4, 30)",
@@ -261,12 +261,14 @@ class TestBadInput:
         tokens, labels = both_strands(rng, 3)
         path = tmp_path / "train.mat"
         save(path, "train", tokens, labels, version=version, onehot=one_hot(tokens).transpose(0, 2, 1))
-        self.refused(tmp_path / "out.h5", "trainxdata", "(6, 30, 4)", "(samples, 4, window) is expected", train=path)
+        self.check_refused(
+            tmp_path / "out.h5", "trainxdata", "(6, 30, 4)", "(samples, 4, window) is expected", train=path
+        )
 
     def test_labels_of_another_number_of_samples(self, tmp_path, rng):
         tokens, labels = both_strands(rng, 3)
         path = save(tmp_path / "train.mat", "train", tokens, labels[:5])
-        self.refused(tmp_path / "out.h5", "trainxdata holds 6 samples, traindata 5", train=path)
+        self.check_refused(tmp_path / "out.h5", "trainxdata holds 6 samples, traindata 5", train=path)
 
     @pytest.mark.parametrize(
         ("window", "targets", "said"), [(29, TARGETS, "window of 29"), (WINDOW, 7, "targets of 7")]
@@ -274,27 +276,27 @@ class TestBadInput:
     def test_files_that_do_not_fit_together(self, tmp_path, rng, window, targets, said):
         train = save(tmp_path / "train.mat", "train", *both_strands(rng, 3))
         test = save(tmp_path / "test.mat", "test", *both_strands(rng, 3, window, targets))
-        self.refused(tmp_path / "out.h5", str(test), said, str(train), train=train, test=test)
+        self.check_refused(tmp_path / "out.h5", str(test), said, str(train), train=train, test=test)
 
     def test_no_samples(self, tmp_path):
         path = tmp_path / "train.mat"
         with h5py.File(path, "w") as file:
             file["trainxdata"] = np.zeros((WINDOW, 4, 0), np.uint8)
             file["traindata"] = np.zeros((TARGETS, 0), np.uint8)
-        self.refused(tmp_path / "out.h5", "(0, 4, 30)", train=path)
+        self.check_refused(tmp_path / "out.h5", "(0, 4, 30)", train=path)
 
     def test_no_file_at_all(self, tmp_path):
-        self.refused(tmp_path / "out.h5", "at least one of train, valid and test")
+        self.check_refused(tmp_path / "out.h5", "at least one of train, valid and test")
 
     @pytest.mark.parametrize("content", [b"", b"short", b">chr1\nACGT\n" * 40])
     def test_a_file_that_is_not_matlab(self, tmp_path, content):
         path = tmp_path / "train.mat"
         path.write_bytes(content)
-        self.refused(tmp_path / "out.h5", str(path), "not a MATLAB file of version 5 or 7.3", train=path)
+        self.check_refused(tmp_path / "out.h5", str(path), "not a MATLAB file of version 5 or 7.3", train=path)
 
     def test_a_missing_file_and_a_folder(self, tmp_path):
-        self.refused(tmp_path / "out.h5", "no such file", train=tmp_path / "train.mat")
-        self.refused(tmp_path / "out.h5", "this is a folder", train=tmp_path)
+        self.check_refused(tmp_path / "out.h5", "no such file", train=tmp_path / "train.mat")
+        self.check_refused(tmp_path / "out.h5", "this is a folder", train=tmp_path)
 
     @pytest.mark.parametrize("version", [5, "5z", 7.3])
     def test_every_truncation_is_refused(self, tmp_path, rng, version):
@@ -302,7 +304,7 @@ class TestBadInput:
         whole = path.read_bytes()
         for size in range(0, len(whole) - 8, len(whole) // 23):
             path.write_bytes(whole[:size])
-            self.refused(tmp_path / "out.h5", str(path), train=path)
+            self.check_refused(tmp_path / "out.h5", str(path), train=path)
 
     @in_tmp_path
     @given(place=st.integers(0, 10**6), value=st.integers(1, 255), version=st.sampled_from([5, "5z"]))
@@ -325,13 +327,13 @@ class TestBadInput:
         place = content.index(chunk)
         content[place + 20 : place + 60] = b"\xff" * 40
         path.write_bytes(content)
-        self.refused(tmp_path / "out.h5", str(path), "trainxdata", "damaged", train=path)
+        self.check_refused(tmp_path / "out.h5", str(path), "trainxdata", "damaged", train=path)
 
     def test_chunks_too_large_for_bounded_memory(self, tmp_path, rng, monkeypatch):
         monkeypatch.setattr(deepsea, "_ONEHOT_BLOCK_BYTES", 1000)
         monkeypatch.setattr(matlab, "_LONGEST_CHUNK_BYTES", 1000)
         path = save(tmp_path / "train.mat", "train", *both_strands(rng, 8), chunks=((WINDOW, 4, 16), None))
-        self.refused(tmp_path / "out.h5", "(30, 4, 16)", "h5repack", train=path)
+        self.check_refused(tmp_path / "out.h5", "(30, 4, 16)", "h5repack", train=path)
 
     def test_what_stands_at_the_output_is_kept_without_force_and_upon_failure(self, tmp_path, rng):
         tokens, labels = both_strands(rng, 3)

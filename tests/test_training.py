@@ -128,6 +128,12 @@ def test_a_run_that_exists_is_kept_unless_forced(store: Store, tmp_path: Path) -
     assert not (tmp_path / "run" / "old").exists()
 
 
+@pytest.mark.parametrize("option", ["--trainer.max_steps=1", "--trainer.fast_dev_run=true"])
+def test_a_run_that_ends_before_its_first_validation_says_so(store: Store, tmp_path: Path, option: str) -> None:
+    with pytest.raises(TrainingError, match="ended before its first validation"):
+        fit(store, tmp_path / "run", option)
+
+
 def test_force_replaces_nothing_but_runs(store: Store, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()

@@ -75,7 +75,8 @@ def fit_run(
         OutputExistsError: Something stands at `out` and is not to be replaced.
         SeqclassError: What stands there is no run, or holds the store.
         StoreError: The store cannot be read.
-        TrainingError: The store lacks training or validation samples, or the loss became infinite or NaN.
+        TrainingError: The store lacks training or validation samples, the loss became infinite or NaN, or training
+            ended before its first validation.
     """
     out = Path(options.out)
     # Lightning starts this program once more for every further process; only the first one writes.
@@ -124,6 +125,11 @@ def fit_run(
         )
         start = time.monotonic()
         trainer.fit(task, data)
+        if not best.best_model_path:
+            raise TrainingError(
+                "training ended before its first validation, so there is no best epoch to keep",
+                remedy="Let it reach the end of an epoch, or validate sooner with --trainer.val_check_interval",
+            )
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         bundle.model.load_state_dict({key.removeprefix("model."): value for key, value in kept["state_dict"].items()})
         bundle.provenance |= {
