@@ -1,0 +1,143 @@
+"""The command line: parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from seqclass import __version__
+from seqclass.cli.data import add_data_commands
+from seqclass.cli.parsing import add_command, add_force
+from seqclass.terminal import plain_errors, say, show, take_debug
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `seqclass` with the arguments given (default: this process's)."""
+    words, debug = take_debug(sys.argv[1:] if arguments is None else arguments)
+    options, rest = _parser().parse_known_args(words)
+    if rest and options.command is not _fit:
+        options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    with plain_errors(debug):
+        options.command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seqclass",
+        description="Classifiers for DNA and protein sequences.",
+        epilog="With --debug, any command shows the traceback of an error.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_data_commands(add_command(commands, "data", "turn raw data into a store, look at a store, simulate data"))
+
+    fit = add_command(commands, "fit", "train a registered model on a store", _fit, add_help=False)
+    fit.usage = "seqclass fit --model NAME --data.store STORE [--out FOLDER] [--force] [--trainer.max_epochs N] [...]"
+    fit.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
+    fit.add_argument("--name", help="name of the run, which goes to runs/NAME (default: the model's name)")
+
+    evaluate = add_command(commands, "evaluate", "judge a bundle on a split of a store, beside baselines", _evaluate)
+    evaluate.add_argument("bundle", help="folder of the bundle")
+    evaluate.add_argument("store", help="store with the bundle's targets")
+    evaluate.add_argument("--split", default="test", help="train, valid or test (default: %(default)s)")
+    evaluate.add_argument("--out", required=True, help="folder for metrics.json, per_target.tsv and curves.png")
+    evaluate.add_argument(
+        "--min-test-positives", type=int, default=10, help="targets with fewer are left out of means (default: 10)"
+    )
+    evaluate.add_argument("--no-baselines", action="store_true", help="leave out the baselines")
+    add_force(evaluate)
+
+    predict = add_command(commands, "predict", "score a FASTA file", _predict)
+    predict.add_argument("bundle", help="folder of the bundle")
+    predict.add_argument("fasta", help="sequences, plain or gzip")
+    predict.add_argument("--out", required=True, help="table (TSV) of id, start, end and each target's probability")
+    _add_length_policy(predict)
+    add_force(predict)
+
+    explain = add_command(commands, "explain", "show where in each sequence a target's evidence lies", _explain)
+    explain.add_argument("bundle", help="folder of the bundle")
+    explain.add_argument("fasta", help="sequences, plain or gzip")
+    explain.add_argument("--target", required=True, help="its name, or the beginning of it")
+    explain.add_argument("--method", default="grad-cam", help="grad-cam or hirescam (default: %(default)s)")
+    explain.add_argument("--layer", default="stem", help="the sequence block looked at (default: %(default)s)")
+    explain.add_argument("--out", required=True, help="folder for saliency.tsv and a picture a sequence")
+    explain.add_argument("--max-plots", type=int, default=20, help="pictures at most (default: %(default)s)")
+    _add_length_policy(explain)
+    add_force(explain)
+    return parser
+
+
+def _add_length_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--length-policy",
+        default="error",
+        help="what becomes of sequences of another length than a fixed-length model takes: error refuses them, centre "
+        "takes the middle (shorter ones get N around), tile scores every window (default: %(default)s)",
+    )
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from seqclass.models import get_model, list_models
+
+    if options.model is None:
+        models = f"models: {', '.join(list_models())}"
+        if {"-h", "--help"} & set(options.rest):
+            options.parser.epilog = models
+            options.parser.print_help()
+            return
+        options.parser.error(f"which model? --model NAME; {models}")
+    from seqclass.training import run_experiment
+
+    build = get_model(options.model)
+    run_experiment(build, name=options.name or build.__name__, arguments=["fit", *options.rest])
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from seqclass.bundle import Bundle
+    from seqclass.data.store import Store
+    from seqclass.evaluation.evaluate import evaluate
+    from seqclass.evaluation.report import summary_table
+
+    metrics = evaluate(
+        Bundle.load(options.bundle),
+        Store(options.store),
+        options.out,
+        split=options.split,
+        baselines=not options.no_baselines,
+        min_positives=options.min_test_positives,
+        force=options.force,
+    )
+    show(summary_table(metrics))
+    say(f"wrote {options.out}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from seqclass.bundle import Bundle
+    from seqclass.predict import write_predictions
+
+    bundle = Bundle.load(options.bundle)
+    rows = write_predictions(
+        bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force
+    )
+    say(f"wrote {options.out}: rows {rows:,}")
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from seqclass.attribution.explain import explain
+    from seqclass.bundle import Bundle
+
+    bundle = Bundle.load(options.bundle)
+    files = explain(
+        bundle,
+        options.fasta,
+        options.out,
+        target=options.target,
+        method=options.method,
+        layer=options.layer,
+        length_policy=options.length_policy,
+        max_plots=options.max_plots,
+        force=options.force,
+    )
+    say(f"wrote {files[0]} and {len(files) - 1:,} pictures")
