@@ -27,6 +27,7 @@ setup(
         "matplotlib>=3.9",
     ],
     extras_require={
+        "fetch": ["pooch>=1.8", "requests>=2.28"],
         "dev": ["pytest>=8", "hypothesis>=6.100", "pyfaidx>=0.8", "ruff>=0.9", "mypy>=1.14", "import-linter>=2.1"],
     },
     entry_points={"console_scripts": ["seqclass=seqclass.cli:main"]},

@@ -22,7 +22,8 @@ from seqclass.attribution.plots import Mark, plot_saliency
 from seqclass.bundle import Bundle
 from seqclass.data.simulate.peaks import PAIR_TARGET, simulate_peaks, true_motif_scores
 from seqclass.data.sources.peaks import import_peaks
-from seqclass.data.store import Store, Tape
+from seqclass.data.store import Store
+from seqclass.data.tape import read_samples
 from seqclass.evaluation.evaluate import evaluate, judged_samples
 from seqclass.evaluation.report import summary_table
 from seqclass.models import wrn_transformer_xl
@@ -61,7 +62,7 @@ def mean_share(bundle: Bundle, store: Store, samples: np.ndarray, plants: Plants
     shares = []
     for column, target in enumerate(store.targets):
         positive = samples[store.labels(samples)[:, column] == 1][:EXPLAINED]
-        maps = grad_cam(bundle, Tape(store, positive).windows(positive), column, method=method)
+        maps = grad_cam(bundle, read_samples(store, positive)[0], column, method=method)
         for sample, saliency in zip(positive.tolist(), maps, strict=True):
             sites = planted(store, sample, target.name, plants)
             shares.append(share_inside(saliency, [(site.start, site.end) for site in sites]))
@@ -104,7 +105,7 @@ def main() -> None:
     middle = np.argsort(scores)[len(scores) // 2]
     sample, start = int(positive[middle]), int(store.views.start[positive[middle]])
     place = f"{store.contig_names[store.views.contig[sample]]}:{start:,}-{start + WINDOW:,}"
-    tokens = Tape(store, positive).windows(positive[[middle]])
+    tokens = read_samples(store, positive[[middle]])[0]
     plot_saliency(
         RUN / "saliency.png",
         store.alphabet.decode(tokens[0]),

@@ -1,6 +1,6 @@
 """The bundle: a finished model as one folder, to be handed on.
 
-    config.json         version, the assembly as plain data, window, provenance, SHA-256 of the weights
+    config.json         version, the assembly as plain data, window, exclusive groups, provenance, SHA-256 of weights
     model.safetensors   the weights
     targets.tsv         name, group and number of positive training samples of each logit, in order
 
@@ -49,6 +49,7 @@ class Bundle:
         targets: What the logits stand for.
         train_positives: Training samples that carry each target.
         window: Residues of a training sample, None where they differed.
+        exclusive: Names of the groups of targets of which exactly one is true.
         bin: Residues in the middle of the window that the labels describe, None where they describe all of it.
         provenance: How it came to be: data, recipe, seed, versions; anything JSON can hold.
         path: The folder that it was loaded from, None for a model made here.
@@ -59,6 +60,7 @@ class Bundle:
     train_positives: Sequence[int]
     window: int | None = None
     bin: int | None = None
+    exclusive: Sequence[str] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
@@ -104,6 +106,7 @@ class Bundle:
                 "model": self.model.config(),
                 "window": self.window,
                 "bin": self.bin,
+                "exclusive": list(self.exclusive),
                 "weights_sha256": _sha256(weights),
                 "provenance": self.provenance,
             }
@@ -128,7 +131,8 @@ class Bundle:
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(path, f"the bundle cannot be read ({error})") from error
         model.eval()
-        return cls(model, targets, positives, config["window"], config["bin"], config["provenance"], path)
+        window, bin, exclusive = config["window"], config["bin"], config.get("exclusive", [])
+        return cls(model, targets, positives, window, bin, exclusive, config["provenance"], path)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -73,11 +73,22 @@ def evaluating(model: nn.Module, device: torch.device | None = None) -> Iterator
             module.training = mode
 
 
-def probabilities(bundle: Bundle, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Probabilities `(batch, targets)` of tokens `(batch, length)`, on the tokens' device; both strands for DNA."""
+def probabilities(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Probabilities `(batch, targets)` of inputs `(batch, length)`, on the inputs' device; both strands for DNA.
+
+    Those of an exclusive group of targets add up to 1.
+    """
+
+    def activation(logits: Tensor) -> Tensor:
+        out = torch.sigmoid(logits)
+        for group in bundle.exclusive:
+            members = [column for column, target in enumerate(bundle.targets) if target.group == group]
+            out[:, members] = torch.softmax(logits[:, members], dim=1)
+        return out
+
     if bundle.alphabet is DNA:
-        return strand_mean(bundle.model, tokens, mask)
-    return torch.sigmoid(bundle.model(tokens, mask).float())
+        return strand_mean(bundle.model, inputs, mask, activation)
+    return activation(bundle.model(inputs, mask).float())
 
 
 def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.float32]:
@@ -87,14 +98,16 @@ def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.
         StoreError: The store's alphabet, window or targets are not those of the bundle, or there are no samples.
     """
     check_fits(bundle, store)
-    batch_size = _batch_size(bundle, int(store.views.length[samples].max(initial=1)))
-    loader = StoreLoader(store, samples, batch_size)
+    longest = int(store.views.length[samples].max(initial=1))
+    batch_size = _batch_size(bundle, longest)
+    loader = StoreLoader(store, samples, batch_size, batch_residues=batch_size * longest)
     scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
-    done = 0
+    order = np.argsort(samples, kind="stable")
     with evaluating(bundle.model) as device, torch.inference_mode():
         for batch in track(loader, "Scoring", len(loader), "batches"):
-            scores[done : done + len(batch.tokens)] = probabilities(bundle, batch.tokens.to(device)).cpu().numpy()
-            done += len(batch.tokens)
+            mask = None if batch.mask is None else batch.mask.to(device)
+            rows = order[np.searchsorted(samples[order], batch.samples.numpy())]
+            scores[rows] = probabilities(bundle, batch.inputs.to(device), mask).cpu().numpy()
     return scores
 
 
@@ -114,6 +127,13 @@ def check_fits(bundle: Bundle, store: Store) -> None:
             f"the store's {len(theirs)} targets are not the model's {len(ours)} (differing: {', '.join(differing[:5])}"
             + (", ...)" if len(differing) > 5 else ")"),
             remedy="Import the data with the targets of the model",
+            file=store.path,
+        )
+    if set(store.layout.exclusive) != set(bundle.exclusive):
+        raise StoreError(
+            f"just one target is true of the store's groups {list(store.layout.exclusive)}, and of the model's "
+            f"{list(bundle.exclusive)}",
+            remedy="Import the data with the questions of the model",
             file=store.path,
         )
     if bundle.length is not None and store.window != bundle.length:

@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 _PATIENCE_SECONDS = 2.0
 
@@ -30,13 +39,13 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
     Args:
         description: What is being done, as in "Scoring test windows".
         total: How many units there are, if known.
-        unit: What is counted, shown behind the figures.
+        unit: What is counted, shown behind the figures; "bytes" are shown as MB, with their rate.
     """
+    amount = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit))
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
+        *amount,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -11,7 +11,8 @@ import torch
 
 from seqclass.alphabets import DNA
 from seqclass.bundle import Bundle
-from seqclass.data.store import Store, Views, pack_labels
+from seqclass.data.labels import pack_labels
+from seqclass.data.store import Store, Views
 from seqclass.data.writer import write_store
 from seqclass.models import create_model
 from seqclass.targets import Target

@@ -8,7 +8,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score
 
 from seqclass.alphabets import DNA, PROTEIN
-from seqclass.data.store import Store, Views, pack_labels
+from seqclass.data.labels import pack_labels
+from seqclass.data.store import Store, Views
+from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
 from seqclass.errors import EvaluationError
 from seqclass.evaluation.baselines import (
@@ -109,12 +111,16 @@ def test_counts_do_not_depend_on_how_samples_are_shared_out(planted, monkeypatch
     np.testing.assert_array_equal(count_kmers(planted, samples, k=4, share=0.4), expected)
 
 
-def test_protein_has_no_reverse_complement(tmp_path):
+def test_pairs_of_residues_of_proteins_are_counted_as_they_read(tmp_path):
+    sequences = ["MKVKVX", "VK", "A"]
+    views = [(number, 0, len(sequence), 1) for number, sequence in enumerate(sequences)]
     store = make_store(
-        tmp_path / "protein.h5", ["MKV"], [(0, 0, 3, 1)], np.zeros((1, 1), dtype=np.uint8), np.zeros(1, "u1"), PROTEIN
+        tmp_path / "protein.h5", sequences, views, np.zeros((3, 1), dtype=np.uint8), np.zeros(3, "u1"), PROTEIN
     )
-    with pytest.raises(EvaluationError, match="need DNA, and this store holds protein"):
-        count_kmers(store, np.array([0]))
+    counts = count_kmers(store, np.array([2, 0, 1]), k=2)
+    pairs = [first + second for first in PROTEIN.letters for second in PROTEIN.letters]
+    expected = [[sequence.count(pair) for pair in pairs] for sequence in ("A", "MKVKVX", "VK")]
+    np.testing.assert_array_equal(counts, expected)
 
 
 @pytest.fixture
@@ -215,7 +221,7 @@ def test_strengths_are_chosen_over_targets_with_ten_positives(tmp_path, planted,
     third = np.zeros((1200, 1), dtype=np.uint8)
     third[[*range(0, 800, 20), *range(800, 800 + rare)]] = 1
     labels = np.hstack([planted.labels(every), third])
-    sequences = [DNA.decode(planted.tokens(sample)) for sample in every]
+    sequences = [DNA.decode(read_samples(planted, [sample])[0][0]) for sample in every]
     views = [(sample, 0, 100, 1) for sample in every]
     store = make_store(tmp_path / "rare.h5", sequences, views, labels, planted.split)
     valid = store.samples("valid")

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from deepsea_files import RowArray, random_split, write_version_5, write_version_73
+from deepsea_files import random_split
 from matplotlib.image import imread
 from rich.console import Console
 
@@ -27,6 +27,7 @@ from seqclass import __version__
 from seqclass import progress as progress_module
 from seqclass.bundle import Bundle
 from seqclass.cli import main
+from seqclass.data.simulate.matlab_files import RowArray, write_version_5, write_version_73
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import Store
 from seqclass.errors import SeqclassError, SequenceError
@@ -390,7 +391,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "store newer": (
         newer_store,
         "evaluate bundle store.h5 --out new",
-        "store.h5: this store has format version 99, newer than version 1 that is understood here. Install a newer",
+        "store.h5: this store has format version 99, newer than version 2 that is understood here. Install a newer",
     ),
     "store of other targets": (
         lambda: Path("peaks/Gcn4.bed").unlink() or store_of("other.h5")(),

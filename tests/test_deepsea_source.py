@@ -7,15 +7,17 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from deepsea_files import as_rows, one_hot, other_strand, random_split, write_version_5, write_version_73
+from deepsea_files import as_rows, one_hot, other_strand, random_split
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from seqclass.data.simulate.matlab_files import write_version_5, write_version_73
 from seqclass.data.sources import deepsea, matlab
 from seqclass.data.sources.deepsea import deepsea_targets, import_deepsea
 from seqclass.data.sources.matlab import find_array, list_arrays
 from seqclass.data.store import SPLITS
+from seqclass.data.tape import read_samples
 from seqclass.errors import OutputExistsError, SourceError, StoreError
 
 WINDOW, TARGETS = 30, 11
@@ -40,7 +42,7 @@ def save(path, name, tokens, labels, *, version=7.3, chunks=(None, None), onehot
 
 
 def all_tokens(store):
-    return np.stack([store.tokens(sample) for sample in range(len(store))])
+    return np.stack([read_samples(store, [sample])[0][0] for sample in range(len(store))])
 
 
 def all_labels(store):

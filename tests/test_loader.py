@@ -1,6 +1,6 @@
 import pickle
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqclass.alphabets import DNA
+from seqclass.data.augment import Augmentation
+from seqclass.data.labels import pack_labels
 from seqclass.data.loader import Batch, StoreLoader
-from seqclass.data.sampling import RandomStrands, batch_sizes, cut, shuffled
-from seqclass.data.store import Store, Tape, Views, pack_labels
+from seqclass.data.sampling import batch_sizes, cut, shuffled
+from seqclass.data.store import Store, Views
+from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
 from seqclass.errors import StoreError, TrainingError
 from seqclass.targets import Target
@@ -54,13 +57,19 @@ def test_another_epoch_or_seed_is_another_order() -> None:
     orders = [next(shuffled([100], 1, seed=seed, epoch=epoch))[1] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     assert not (orders[0] == orders[1]).all()
     assert not (orders[0] == orders[2]).all()
-    strands = [RandomStrands(0, epoch).next(1000) for epoch in (0, 1)]
+    strands = [Augmentation(random_strand=True).draw(1000, 0, epoch).strand for epoch in (0, 1)]
     assert not (strands[0] == strands[1]).all()
     assert 400 < strands[0].sum() < 600
 
 
+def join(batches: Iterable[Batch]) -> Batch:
+    """Batches of one length, one behind the other."""
+    inputs, _, packed, samples, _ = zip(*batches, strict=True)
+    return Batch(torch.cat(inputs), None, torch.cat(packed), torch.cat(samples), 1.0)
+
+
 def collect(loader: StoreLoader) -> Batch:
-    return Batch(*(torch.cat(parts) for parts in zip(*loader, strict=True)))
+    return join(loader)
 
 
 @pytest.mark.parametrize("memory", [1 << 30, STREAMED])
@@ -79,11 +88,11 @@ def test_an_epoch_holds_each_sample_once_with_its_own_tokens_and_labels(
     epochs = []
     for _ in range(2):
         parts = [collect(loader) for loader in ranks]
-        epoch = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        epoch = join(parts)
         assert sorted(epoch.samples.tolist()) == samples.tolist()
-        expected = Tape(store, samples).windows(epoch.samples.numpy())
-        assert (epoch.tokens.numpy() == expected).all()
-        assert (epoch.labels(store.num_targets).numpy() == store.labels(epoch.samples.numpy())).all()
+        expected = read_samples(store, epoch.samples.numpy())[0]
+        assert (epoch.inputs.numpy() == expected).all()
+        assert (epoch.binary(store.layout).numpy() == store.labels(epoch.samples.numpy())).all()
         epochs.append(epoch.samples)
     assert not torch.equal(epochs[0], epochs[1])
     for loader in ranks:
@@ -98,19 +107,19 @@ def test_streaming_in_order_keeps_the_order(make_store: Callable[..., Store], mo
     for memory in (1 << 30, STREAMED):
         batch = collect(StoreLoader(store, samples, 11, memory=memory))
         assert batch.samples.tolist() == samples.tolist()
-        assert (batch.tokens.numpy() == Tape(store, samples).windows(samples)).all()
+        assert (batch.inputs.numpy() == read_samples(store, samples)[0]).all()
 
 
 def test_random_strands_flip_about_half_and_follow_from_seed_and_epoch(make_store: Callable[..., Store]) -> None:
     store = make_store()
     samples = np.arange(len(store))
-    plain = Tape(store, samples).windows(samples)
+    plain = read_samples(store, samples)[0]
 
     def flipped(loader: StoreLoader) -> np.ndarray:
         batch = collect(loader)
-        return (batch.tokens.numpy() != plain[batch.samples.numpy()]).any(axis=1)
+        return (batch.inputs.numpy() != plain[batch.samples.numpy()]).any(axis=1)
 
-    loader = StoreLoader(store, samples, 32, random_strand=True, seed=1)
+    loader = StoreLoader(store, samples, 32, augmentation=Augmentation(random_strand=True), seed=1)
     first, second = flipped(loader), flipped(loader)
     assert 100 < first.sum() < 200
     assert (first != second).any()
@@ -170,13 +179,6 @@ def test_windows_far_apart_are_held_at_once_where_they_fit(make_wide_store: Call
     store = make_wide_store(200, 150_000)
     assert not StoreLoader(store, np.arange(200), 16, shuffle=True, memory=200 * 1001).streams
     assert StoreLoader(store, np.arange(200), 16, shuffle=True, memory=199 * 1001).streams
-
-
-def test_samples_of_several_lengths_are_refused_with_a_remedy(make_store: Callable[..., Store]) -> None:
-    store = make_store()
-    store.views.length[7] = 65
-    with pytest.raises(StoreError, match=r"from 64 to 65 residues.*Load samples of one length"):
-        StoreLoader(store, np.arange(300), 8)
 
 
 def test_nothing_to_load_is_an_error(make_store: Callable[..., Store]) -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from pyfaidx import Fasta
 
 from seqclass.alphabets import DNA
+from seqclass.cli import main
 from seqclass.data.bins import LabelRule
 from seqclass.data.sources.peaks import import_peaks
 from seqclass.data.store import SPLITS, Store
+from seqclass.data.tape import read_samples
 from seqclass.errors import IntervalError, OutputExistsError, SeqclassError, SequenceError, SourceError
 
 LENGTHS = {"chr1": 1030, "chr2": 777, "chr3": 405, "chr4": 39}
@@ -93,7 +95,7 @@ def test_windows_are_what_slicing_the_fasta_gives(bring, genome):
         sequence = fasta[chrom]
         inside = str(sequence[max(0, begin) : end])
         expected = "N" * max(0, -begin) + inside
-        assert DNA.decode(store.tokens(sample)) == expected.ljust(WINDOW, "N")
+        assert DNA.decode(read_samples(store, [sample])[0][0]) == expected.ljust(WINDOW, "N")
     assert (store.views.strand == 1).all()
     assert store.window == WINDOW
 
@@ -125,7 +127,7 @@ def test_ambiguous_letters_become_n_and_are_counted(bring, tmp_path):
     genome = write(tmp_path / "g.fa", ">chr1", "ACGTRYKMacgt" * 20)
     store = bring({"A.bed": ["chr1 0 1"]}, genome=genome)
     assert "ambiguous letters of the genome (R, Y, ...) read as N: 80" in notes(store)
-    assert DNA.decode(store.tokens(2)[:12]) == "GTNNNNACGTAC"
+    assert DNA.decode(read_samples(store, [2])[0][0][:12]) == "GTNNNNACGTAC"
 
 
 def test_blacklisted_bins_are_dropped(bring, tmp_path):
@@ -301,6 +303,104 @@ def test_a_wrong_table_of_names_is_refused_with_its_line(bring, tmp_path, lines)
     with pytest.raises(SourceError) as error:
         bring({"a.bed": ["chr1 0 1"]}, names=table)
     assert str(error.value).startswith(f"{table}, line {len(lines)}: ")
+
+
+# a sample sheet
+
+
+def test_a_sheet_gives_what_files_and_a_table_of_names_give(bring, tmp_path):
+    files = {"x1.bed": ["chr1 0 1"], "x2.bed": ["chr1 90 91"], "x3.bed": ["chr2 0 1"]}
+    table = write(tmp_path / "names.tsv", "x1 Reb1 TF", "x2 Reb1 TF", "x3 Cbf1")
+    expected = bring(files, names=table)
+    sheet = write(
+        tmp_path / "samples.tsv",
+        "# three experiments",
+        "target path lab group",
+        "Reb1 peaks/x1.bed A TF",
+        "",
+        "Reb1 peaks/x2.bed B TF",
+        "Cbf1 peaks/x3.bed B ",
+    )
+    store = bring({}, peaks=(), sheet=sheet)
+    assert [tuple(target) for target in store.targets] == [("Reb1", "TF"), ("Cbf1", "")]
+    assert store.checksum() == expected.checksum()
+    assert "columns of samples.tsv that are not used: lab" in notes(store)
+    assert "merged: Reb1 (2)" in notes(store)
+
+
+def test_a_sheet_of_windows_with_a_byte_order_mark_and_full_paths_is_read(bring, tmp_path):
+    peaks = write(tmp_path / "elsewhere" / "a.bed", "chr1 0 1 Reb1", "chr1 50 51 Reb1")
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_bytes(f"\ufeffpath\ttarget\r\n{peaks}\tAbf1\r\n".encode())
+    assert positives(bring({}, peaks=(), sheet=sheet)) == {"Abf1": {("chr1", 0), ("chr1", 40)}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        (["a.bed A TF"], 1, "the columns are 'a.bed', 'A', 'TF', where path, target and"),
+        (["path target target"], 1, "the columns are 'path', 'target', 'target'"),
+        (["path target group", "a.bed A"], 2, "2 cells under 3 columns"),
+        (["path target", "a.bed A", "b.bed B x"], 3, "3 cells under 2 columns"),
+        (["path target", "a.bed "], 2, "the target is empty"),
+        (["path target", " A"], 2, "the path is empty"),
+        (["path target", "gone.bed A"], 2, "there is no file"),
+        (["path target", ". A"], 2, "there is no file"),
+        (["path target", "x" * 5000 + " A"], 2, "there is no file"),
+        (["path target", "x\x00 A"], 2, "there is no file"),
+        (["path target", "", "a.bed A", "./a.bed B"], 4, "./a.bed is also on line 3"),
+        (["path target group", "a.bed A x", "b.bed A y"], 3, "target 'A' is in the group 'y', and on line 2 in 'x'"),
+        (["path target", "a.bed \x07"], None, "target 1 has the name"),
+        (["path target"], None, "the sheet lists no files"),
+        ([], None, "the sheet lists no files"),
+    ],
+)
+def test_a_wrong_sheet_is_refused_with_its_line(bring, tmp_path, lines, line, message):
+    for name in ("a.bed", "b.bed"):
+        write(tmp_path / name, "chr1 0 1")
+    sheet = write(tmp_path / "samples.tsv", *lines)
+    with pytest.raises(SeqclassError) as error:
+        bring({}, peaks=(), sheet=sheet)
+    assert str(error.value).startswith(f"{sheet}: {message}" if line is None else f"{sheet}, line {line}: {message}")
+    assert error.value.remedy
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_peaks_come_from_files_or_from_a_sheet_and_only_files_have_a_table_of_names(bring, tmp_path):
+    file = write(tmp_path / "a.bed", "chr1 0 1")
+    sheet = write(tmp_path / "samples.tsv", "path target", "a.bed A")
+    for options, message in (
+        ({"peaks": file, "sheet": sheet}, "there are peak files and a sheet"),
+        ({"peaks": ()}, "there are neither peak files nor a sheet"),
+        ({"peaks": (), "sheet": sheet, "names": sheet}, "--names is given with --sheet"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            bring({}, **options)
+
+
+def test_the_command_takes_a_sheet_and_negatives_of_equal_gc(genome, tmp_path, capsys):
+    write(tmp_path / "a.bed", "chr1 500 501", "chr2 420 421")
+    sheet = write(tmp_path / "samples.tsv", "target path", "Reb1 a.bed")
+    command = ["data", "import", "peaks", "--genome", str(genome), "--sheet", str(sheet), "--window", "100"]
+    command += ["--bin", "40", "--negatives", "gc:2", "--max-n", "1", "--out", str(tmp_path / "out.h5")]
+    main(command)
+    store = Store(tmp_path / "out.h5")
+    assert store.targets[0].name == "Reb1"
+    assert "- --negatives gc:2 left out" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--force", "--peaks", str(tmp_path / "a.bed")])
+    assert stop.value.code == 2
+    assert "there are peak files and a sheet. Give one of --peaks and --sheet" in capsys.readouterr().err
+
+
+def test_a_file_of_a_sheet_is_not_replaced_by_the_store(bring, tmp_path, genome):
+    file = write(tmp_path / "a.bed", "chr1 0 1")
+    sheet = write(tmp_path / "samples.tsv", "path target", "a.bed A")
+    for out in (file, sheet):
+        before = out.read_bytes()
+        with pytest.raises(SeqclassError, match="this is what is to be read"):
+            import_peaks(out, genome=genome, sheet=sheet, force=True)
+        assert out.read_bytes() == before
 
 
 # which samples
@@ -566,4 +666,4 @@ def test_yeast_imports_fast_small_and_with_the_known_counts(yeast, tmp_path):
         start = int(store.views.start[sample])
         if start >= 0 and start + 1000 <= store.contig_length[store.views.contig[sample]]:
             name = store.contig_names[store.views.contig[sample]]
-            assert DNA.decode(store.tokens(sample)) == str(fasta[name][start : start + 1000])
+            assert DNA.decode(read_samples(store, [sample])[0][0]) == str(fasta[name][start : start + 1000])

@@ -93,7 +93,7 @@ def test_a_nan_score_is_refused_with_its_place():
         rank_targets(labels, scores)
 
 
-@pytest.mark.parametrize("bad", [2, -1, 0.5, np.nan])
+@pytest.mark.parametrize("bad", [2, -2, 0.5, np.nan])
 def test_labels_other_than_zero_and_one_are_refused_with_their_place(bad):
     labels = np.zeros((4, 3))
     labels[3, 2] = bad
@@ -106,3 +106,14 @@ def test_shapes_that_differ_are_refused():
         rank_targets(np.zeros((4, 3)), np.zeros((4, 2)))
     with pytest.raises(EvaluationError, match="shape"):
         auroc(np.zeros(4), np.zeros(5))
+
+
+def test_a_missing_label_leaves_its_sample_out_for_that_target():
+    generator = np.random.default_rng(3)
+    labels, scores = generator.integers(-1, 2, (200, 5)), generator.normal(size=(200, 5)).round(1)
+    metrics = rank_targets(labels, scores)
+    for target in range(5):
+        known = labels[:, target] >= 0
+        assert metrics.auroc[target] == pytest.approx(roc_auc_score(labels[known, target], scores[known, target]))
+        expected = average_precision_score(labels[known, target], scores[known, target])
+        assert metrics.average_precision[target] == pytest.approx(expected)

@@ -14,7 +14,7 @@ from seqclass.data.intervals import read_intervals
 from seqclass.data.simulate.motifs import CONSENSUS, consensus_ppm, draw, meme_text, read_meme, scan
 from seqclass.data.simulate.peaks import PAIR, PAIR_GAP, PAIR_TARGET, simulate_peaks, true_motif_scores
 from seqclass.data.sources.peaks import import_peaks
-from seqclass.data.store import Tape
+from seqclass.data.tape import read_samples
 from seqclass.errors import OutputExistsError, SeqclassError, SourceError
 
 BIN = 200
@@ -187,7 +187,7 @@ def test_peaks_have_their_summits_on_the_sites(folder, plants):
 
 def test_composition_does_not_tell_positives_from_negatives(store):
     samples = np.arange(len(store))
-    tokens = Tape(store, samples).windows(samples)[:, 100:300]
+    tokens = read_samples(store, samples)[0][:, 100:300]
     composition = np.stack([(tokens == base).sum(axis=1) for base in range(3)], axis=1)
     labels = store.labels(samples)
     for target in range(store.num_targets):

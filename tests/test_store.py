@@ -1,5 +1,6 @@
 import pickle
 import resource
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -9,14 +10,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqclass.alphabets import DNA, reverse_complement
-from seqclass.data.store import FORMAT, VERSION, Store, Tape, Views, extent, pack_labels, unpack_labels
-from seqclass.data.writer import write_store
+from seqclass.alphabets import DNA, PROTEIN, reverse_complement
+from seqclass.data.labels import LabelLayout, pack_labels, unpack_labels
+from seqclass.data.loader import Batch
+from seqclass.data.store import FORMAT, VERSION, Store, Views
+from seqclass.data.tape import Tape, extent, read_samples
+from seqclass.data.writer import VectorForm, write_store
 from seqclass.errors import SeqclassError, StoreError, UnknownNameError
 from seqclass.targets import Target
+
+GOLDEN = Path(__file__).with_name("golden")
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
@@ -37,7 +44,7 @@ def test_a_view_reads_its_contig_and_never_the_neighbour(make_store: Callable[..
     outside = (store.views.start < 0) | (store.views.start + 64 > store.contig_length[store.views.contig])
     assert 10 < outside.sum() < len(store)
     for sample in range(len(store)):
-        assert DNA.decode(store.tokens(sample)) == spelt_out(store, sample)
+        assert DNA.decode(read_samples(store, [sample])[0][0]) == spelt_out(store, sample)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -49,16 +56,18 @@ def test_windows_do_not_depend_on_which_others_are_held_nor_on_how_they_are_read
     generator = np.random.default_rng(seed)
     samples = generator.permutation(len(store))[:count]
     flip = generator.integers(0, 2, count).astype(bool)
-    expected = [store.tokens(sample) for sample in samples]
+    expected = [read_samples(store, [sample])[0][0] for sample in samples]
     expected = [reverse_complement(row) if other else row for row, other in zip(expected, flip, strict=True)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqclass.data.store._READ_BYTES", read_bytes)
-        tape = Tape(store, samples)
-    assert (tape.windows(samples, flip) == np.stack(expected)).all()
+        patch.setattr("seqclass.data.tape._READ_BYTES", read_bytes)
+        tape = Tape(store, store.views[samples])
+    rows, mask = tape.read(store.views[samples].flipped(flip))
+    assert mask is None
+    assert (rows == np.stack(expected)).all()
     covered = np.zeros(store.num_residues, dtype=bool)
-    for begin, end in zip(*extent(store, samples), strict=True):
+    for begin, end in zip(*extent(store, store.views[samples]), strict=True):
         covered[begin:end] = True
-    assert len(tape.tokens) == covered.sum()
+    assert len(tape.residues) == covered.sum()
 
 
 def test_labels_come_back_in_the_order_asked_for(make_store: Callable[..., Store]) -> None:
@@ -66,10 +75,11 @@ def test_labels_come_back_in_the_order_asked_for(make_store: Callable[..., Store
     everything = store.labels(np.arange(50))
     samples = np.random.default_rng(1).permutation(50)[:20]
     assert (store.labels(samples) == everything[samples]).all()
-    positives, labelled = store.label_counts("train")
+    positives, known, labelled = store.label_counts("train")
     train = everything[store.samples("train")]
     assert (positives == train.sum(axis=0)).all()
     assert labelled == train.any(axis=1).sum()
+    assert (known == len(train)).all()
 
 
 @given(st.integers(1, 20), st.integers(0, 99))
@@ -104,7 +114,7 @@ def test_portions_and_chunks_do_not_change_a_store(
     assert large.checksum() == small.checksum()
     samples = np.random.default_rng(0).permutation(len(large))
     assert (large.labels(samples) == small.labels(samples)).all()
-    assert (Tape(large, samples).windows(samples) == Tape(small, samples).windows(samples)).all()
+    assert (read_samples(large, samples)[0] == read_samples(small, samples)[0]).all()
 
 
 def test_a_store_in_large_chunks_with_texts_of_any_length_opens(make_store: Callable[..., Store]) -> None:
@@ -181,7 +191,7 @@ def test_target_names_come_back_as_they_were(tmp_path: Path, name: str) -> None:
 def test_a_store_can_be_pickled(make_store: Callable[..., Store]) -> None:
     store = make_store()
     again = pickle.loads(pickle.dumps(store))
-    assert (again.tokens(3) == store.tokens(3)).all()
+    assert (read_samples(again, [3])[0][0] == read_samples(store, [3])[0][0]).all()
 
 
 def test_an_unknown_split_is_an_error(make_store: Callable[..., Store]) -> None:
@@ -224,7 +234,7 @@ def test_a_full_disk_leaves_the_old_store(make_store: Callable[..., Store], tmp_
     script = f"""
         import numpy as np
         from seqclass.alphabets import DNA
-        from seqclass.data.writer import write_store
+        from seqclass.data.writer import VectorForm, write_store
         from seqclass.errors import StoreError
         try:
             with write_store({str(store.path)!r}, DNA, force=True) as writer:
@@ -243,3 +253,89 @@ def test_a_full_disk_leaves_the_old_store(make_store: Callable[..., Store], tmp_
     assert "the store could not be written" in ended.stdout, ended.stderr
     assert store.path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["store.h5"]
+
+
+def test_a_store_of_the_first_version_opens() -> None:
+    old = Store(GOLDEN / "store_version_1.h5")
+    made = runpy.run_path(str(GOLDEN / "make_store_version_1.py"))
+    assert (old.version, old.alphabet, old.window, old.input_kind) == (1, DNA, made["LENGTH"], "tokens")
+    assert list(old.targets) == made["TARGETS"]
+    assert (old.labels(np.arange(8)) == made["labels"]()).all()
+    assert old.present(np.arange(8)).all()
+    assert old.split.tolist() == made["SPLIT"]
+    assert old.names(np.arange(8)) == ["chrI"] * 5 + ["chrII"] * 3
+    assert (old.groups, old.group_names, list(old.layout.exclusive)) == (None, [], [])
+    for sample in range(8):
+        assert DNA.decode(read_samples(old, [sample])[0][0]) == spelt_out(old, sample)
+    # What the first version's own code found, which reports of that time hold.
+    assert old.checksum() == "07ab851129389a25c1b6cb6a82490841872d8e9aedada0d6b3c5102666e2700d"
+
+
+MIXED = [Target("A", "place"), Target("soluble"), Target("B", "place"), Target("acid", "pI"), Target("base", "pI")]
+
+
+@given(seed=st.integers(0, 999), count=st.integers(1, 40), missing=st.booleans())
+def test_labels_of_every_kind_come_back_as_they_were_packed(seed: int, count: int, missing: bool) -> None:
+    generator = np.random.default_rng(seed)
+    layout = LabelLayout([*MIXED, *(Target(f"t{i}") for i in range(9))], ("pI", "place"), missing)
+    binary = generator.integers(-1 if missing else 0, 2, (count, 10)).astype(np.int8)
+    classes = generator.integers(-1, 2, (count, 2)).astype(np.int32)
+    rows = layout.pack(binary, classes)
+    assert rows.shape == (count, layout.row_bytes)
+    dense = np.empty((count, 14), dtype=np.int8)
+    dense[:, [1, *range(5, 14)]] = binary
+    for column, members in ((0, [3, 4]), (1, [0, 2])):
+        one_hot = np.eye(2, dtype=np.int8)[classes[:, column]]
+        dense[:, members] = np.where(classes[:, [column]] < 0, -1, one_hot)
+    assert (layout.known_labels(rows) == dense).all()
+    assert (layout.labels(rows) == (dense == 1)).all()
+    assert (layout.present(rows) == (dense >= 0)).all()
+    assert (layout.classes(rows) == classes).all()
+    positives, known, labelled = layout.count(rows)
+    assert positives.tolist() == (dense == 1).sum(axis=0).tolist()
+    assert known.tolist() == (dense >= 0).sum(axis=0).tolist()
+    assert labelled == (dense == 1).any(axis=1).sum()
+    batch = Batch(torch.zeros(count, 1), None, torch.from_numpy(rows), torch.arange(count), 1.0)
+    assert (batch.classes(layout).numpy() == classes).all()
+    assert (batch.binary(layout).numpy() == (binary == 1)).all()
+    present = batch.present(layout)
+    assert (present is None) != missing
+    assert present is None or (present.numpy() == (binary >= 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["tokens", "float16", "float32"])
+def test_ragged_samples_groups_and_mixed_labels_come_back_from_a_store(tmp_path: Path, kind: str) -> None:
+    generator = np.random.default_rng(5)
+    lengths = generator.integers(1, 40, 30)
+    if kind == "tokens":
+        tape, vectors = generator.integers(0, 21, lengths.sum()).astype(np.uint8), None
+    else:
+        tape, vectors = generator.normal(size=(lengths.sum(), 6)).astype(kind), VectorForm(6, kind)
+    binary, classes = generator.integers(-1, 2, (30, 1)), generator.integers(-1, 2, (30, 2))
+    path = tmp_path / "ragged.h5"
+    with write_store(path, PROTEIN, vectors=vectors) as writer:
+        cut = int(lengths[:11].sum())
+        writer.add_contigs([f"P{i}" for i in range(11)], tape[:cut], lengths[:11])
+        writer.add_contigs([f"P{i}" for i in range(11, 30)], tape[cut:], lengths[11:])
+        writer.set_targets(MIXED, exclusive=("place", "pI"), missing=True)
+        writer.add_labels(writer.layout.pack(binary, classes))
+        views = Views(np.arange(30), np.zeros(30, int), lengths, np.ones(30, int))
+        writer.set_samples(views, np.zeros(30), (np.arange(30) // 7, [f"g{i}" for i in range(5)]))
+        writer.finish({"notes": []})
+    store = Store(path)
+    assert store.input_kind == ("tokens" if kind == "tokens" else "vectors")
+    samples = generator.permutation(30)
+    inputs, mask = read_samples(store, samples)
+    assert mask is not None
+    assert inputs.dtype == tape.dtype
+    begins = np.cumsum(lengths) - lengths
+    for row, sample in enumerate(samples):
+        length = lengths[sample]
+        assert mask[row].tolist() == [True] * length + [False] * (mask.shape[1] - length)
+        assert (inputs[row, :length] == tape[begins[sample] : begins[sample] + length]).all()
+        assert (inputs[row, length:] == (PROTEIN.unknown_token if kind == "tokens" else 0)).all()
+    assert (store.classes(samples) == classes[samples]).all()
+    assert (store.present(samples)[:, 1] == (binary[samples, 0] >= 0)).all()
+    assert store.groups is not None
+    assert [store.group_names[group] for group in store.groups] == [f"g{i // 7}" for i in range(30)]
+    assert store.names(samples) == [f"P{sample}" for sample in samples]

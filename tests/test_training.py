@@ -12,17 +12,24 @@ import numpy as np
 import pytest
 import torch
 
+from seqclass.alphabets import PROTEIN
 from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, WideResNetStem
 from seqclass.bundle import Bundle
+from seqclass.data.labels import LabelLayout
+from seqclass.data.loader import Batch
 from seqclass.data.simulate.peaks import simulate_peaks
 from seqclass.data.sources.peaks import import_peaks
-from seqclass.data.store import Store
+from seqclass.data.store import Store, Views
+from seqclass.data.tape import read_samples
+from seqclass.data.writer import write_store
 from seqclass.errors import AssemblyError, OutputExistsError, SeqclassError, StoreError, TrainingError
 from seqclass.metrics import rank_targets
 from seqclass.models import SequenceClassifier, wrn_transformer_xl
 from seqclass.predict import score_samples
+from seqclass.targets import Target
 from seqclass.training import Recipe, run_experiment
-from seqclass.training.task import MultiLabelTask
+from seqclass.training.losses import label_loss
+from seqclass.training.task import ClassificationTask
 
 SMALL = ["--model.channels=8", "--model.widths=[8,16]", "--model.strides=[2,2]", "--model.expansion=2"]
 SMALL += ["--model.layers=1", "--model.heads=2", "--model.head_size=4", "--model.inner=16", "--model.hidden=16"]
@@ -198,8 +205,12 @@ def test_validation_may_be_rarer_than_epochs(store: Store, tmp_path: Path) -> No
     assert Bundle.load(tmp_path / "run" / "bundle").provenance["kept_epoch"] == 2
 
 
+def task_of(bundle: Bundle, recipe: Recipe) -> ClassificationTask:
+    return ClassificationTask(bundle, LabelLayout(bundle.targets), recipe)
+
+
 def test_biases_and_norms_do_not_decay(make_bundle: Callable[..., Bundle]) -> None:
-    task = MultiLabelTask(make_bundle(), Recipe())
+    task = task_of(make_bundle(), Recipe())
     task.trainer = SimpleNamespace(estimated_stepping_batches=10, precision="32-true")
     groups = task.configure_optimizers()["optimizer"].param_groups
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
@@ -210,7 +221,7 @@ def test_biases_and_norms_do_not_decay(make_bundle: Callable[..., Bundle]) -> No
 
 
 def test_the_rate_rises_then_falls_to_nothing(make_bundle: Callable[..., Bundle]) -> None:
-    task = MultiLabelTask(make_bundle(), Recipe(learning_rate=0.5, warmup_steps=10))
+    task = task_of(make_bundle(), Recipe(learning_rate=0.5, warmup_steps=10))
     task.trainer = SimpleNamespace(estimated_stepping_batches=200, precision="32-true")
     configured = task.configure_optimizers()
     rates = []
@@ -276,3 +287,88 @@ def test_an_experiment_script_says_bad_input_in_one_line(tmp_path: Path) -> None
     assert ended.returncode == 2
     assert ended.stderr == "error: none.h5: there is no such file. Make one with 'seqclass data import'.\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_the_loss_leaves_missing_labels_out_and_sums_the_questions() -> None:
+    targets = [Target("A", "place"), Target("t"), Target("B", "place"), Target("u"), Target("C", "place")]
+    layout = LabelLayout(targets, ("place",), missing=True)
+    binary = np.array([[1, -1], [0, 1], [-1, -1], [1, 0]])
+    classes = np.array([[2], [-1], [0], [1]])
+    logits = torch.randn(4, 5, requires_grad=True)
+    batch = Batch(torch.zeros(4, 1), None, torch.from_numpy(layout.pack(binary, classes)), torch.arange(4), 1.0)
+    chances = torch.sigmoid(logits[:, [1, 3]])
+    known = [(0, 0, 1), (1, 0, 0), (3, 0, 1), (1, 1, 1), (3, 1, 0)]
+    each = [-(chances[row, column] if label else 1 - chances[row, column]).log() for row, column, label in known]
+    shares = torch.softmax(logits[:, [0, 2, 4]], dim=1)
+    of_class = [-shares[row, label].log() for row, label in ((0, 2), (2, 0), (3, 1))]
+    expected = torch.stack(each).mean() + torch.stack(of_class).mean()
+    torch.testing.assert_close(label_loss(logits, batch, layout), expected)
+    nothing = LabelLayout(targets, ("place",), missing=True).pack(np.full((4, 2), -1), np.full((4, 1), -1))
+    unlabelled = batch._replace(packed=torch.from_numpy(nothing))
+    assert label_loss(logits, unlabelled, layout).item() == 0
+    label_loss(logits, unlabelled, layout).backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+@pytest.fixture(scope="module")
+def proteins(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Proteins of 8 to 60 residues: the class is the letter that abounds, the acid flag is mostly missing."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("proteins") / "store.h5"
+    lengths = generator.integers(8, 60, 600)
+    kind = generator.integers(0, 3, 600)
+    acid = generator.integers(0, 2, 600)
+    with write_store(path, PROTEIN) as writer:
+        for number, length in enumerate(lengths):
+            tokens = generator.integers(0, 20, length)
+            tokens[generator.random(length) < 0.4] = kind[number]
+            tokens[generator.random(length) < 0.3 * acid[number]] = 7
+            writer.add_contigs([f"P{number}"], tokens.astype(np.uint8))
+        writer.set_targets([*(Target(name, "family") for name in "ABC"), Target("acid")], ["family"], missing=True)
+        known = np.where(generator.random(600) < 0.5, acid, -1)
+        family = np.where(generator.random(600) < 0.9, kind, -1)
+        writer.add_labels(writer.layout.pack(known[:, None], family[:, None]))
+        split = np.resize(np.array([0, 0, 0, 1, 2], np.uint8), 600)
+        writer.set_samples(Views(np.arange(600), np.zeros(600, int), lengths, np.ones(600, int)), split)
+        writer.finish({"source": "test", "notes": []})
+    return Store(path)
+
+
+PROTEIN_MODEL = ["--model.strides=[1,1]", "--model.embedding=one-hot"]
+
+
+def test_classes_and_flags_of_ragged_proteins_are_learned_together(proteins: Store, tmp_path: Path) -> None:
+    options = [*PROTEIN_MODEL, "--trainer.max_epochs=6", "--recipe.learning_rate=0.01", "--data.batch_size=32"]
+    metrics = fit(proteins, tmp_path / "run", *options, "--trainer.precision=32-true", "--data.mask=0.05")
+    bundle = Bundle.load(tmp_path / "run" / "bundle")
+    assert list(bundle.exclusive) == ["family"]
+    accuracy = metrics["accuracy"]["family"]
+    assert accuracy["model"]["accuracy"] > 0.9 > 0.6 > accuracy["prevalence"]["accuracy"]
+    samples = proteins.samples("test")
+    labels = proteins.known_labels(samples)
+    assert accuracy["model"]["samples"] == (labels[:, 0] >= 0).sum() < len(samples)
+    scores = score_samples(bundle, proteins, samples)
+    np.testing.assert_allclose(scores[:, :3].sum(axis=1), 1, rtol=1e-5)
+    with torch.inference_mode():
+        for row, sample in list(enumerate(samples))[:20]:
+            tokens = torch.from_numpy(read_samples(proteins, [sample])[0])
+            logits = bundle.model(tokens)[0]
+            alone = torch.cat([torch.softmax(logits[:3], dim=0), torch.sigmoid(logits[3:])])
+            np.testing.assert_allclose(scores[row], alone, atol=2e-5)
+    by_name = {row["name"]: row for row in metrics["per_target"]}
+    assert by_name["acid"]["positives"] == (labels[:, 3] == 1).sum()
+    assert by_name["acid"]["auroc"]["model"] > 0.8
+
+
+def test_a_fresh_classifier_predicts_the_shares_of_the_classes(proteins: Store, tmp_path: Path) -> None:
+    fit(proteins, tmp_path / "run", *PROTEIN_MODEL, "--recipe.learning_rate=0.0", "--evaluate=false")
+    bias = Bundle.load(tmp_path / "run" / "bundle").model.head.out.bias.detach()
+    labels = proteins.known_labels(proteins.samples("train"))
+    shares = [(labels[:, column] == 1).sum() / (labels[:, column] >= 0).sum() for column in range(4)]
+    np.testing.assert_allclose(torch.softmax(bias[:3], dim=0), shares[:3], atol=0.01)
+    assert torch.sigmoid(bias[3]).item() == pytest.approx(shares[3], abs=0.01)
+
+
+def test_a_flattening_head_refuses_samples_of_many_lengths(proteins: Store, tmp_path: Path) -> None:
+    with pytest.raises(AssemblyError, match="samples differ in length"):
+        fit(proteins, tmp_path / "run", "--model.pool=flatten")

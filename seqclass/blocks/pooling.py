@@ -50,23 +50,24 @@ class CentreMax(Pool):
     What a genome window's label describes lies in its central bin; what helps to tell it may lie anywhere.
 
     Args:
-        centre: Number of central positions, counted on real residues.
+        centre: Number of central positions, counted on real residues; None for all.
     """
 
     multiple = 2
 
-    def __init__(self, centre: int) -> None:
+    def __init__(self, centre: int | None) -> None:
         super().__init__()
         self.centre = centre
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, length, _ = x.shape
+        size = length if self.centre is None else self.centre
         if mask is None:
-            first = max(0, (length - self.centre + 1) // 2)
-            return torch.cat([x[:, first : first + self.centre].mean(dim=1), x.amax(dim=1)], dim=1)
+            first = max(0, (length - size + 1) // 2)
+            return torch.cat([x[:, first : first + size].mean(dim=1), x.amax(dim=1)], dim=1)
         lengths = mask.sum(dim=1, keepdim=True)
-        begin = ((lengths - self.centre + 1) // 2).clamp_min(0)
+        begin = ((lengths - size + 1) // 2).clamp_min(0)
         place = torch.arange(length, device=x.device).expand(batch, length)
-        central = ((place >= begin) & (place < begin + self.centre) & mask).unsqueeze(-1).to(x.dtype)
+        central = ((place >= begin) & (place < begin + size) & mask).unsqueeze(-1).to(x.dtype)
         mean = (x * central).sum(dim=1) / central.sum(dim=1).clamp_min(1)
         return torch.cat([mean, x.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(dim=1)], dim=1)

@@ -13,6 +13,8 @@ def add_import_commands(kinds: Any) -> None:
     """Adds a command a raw format."""
     _add_peaks(kinds)
     _add_deepsea(kinds)
+    _add_pfam(kinds)
+    _add_deeploc(kinds)
 
 
 def _add_peaks(kinds: Any) -> None:
@@ -20,10 +22,13 @@ def _add_peaks(kinds: Any) -> None:
     peaks.add_argument("--genome", required=True, help="FASTA, plain or gzip")
     peaks.add_argument(
         "--peaks",
-        required=True,
         action="extend",
         nargs="+",
+        default=[],
         help="a folder, or files: BED or narrowPeak, plain or gzip",
+    )
+    peaks.add_argument(
+        "--sheet", help="instead of --peaks, a table with the columns path (relative to it), target and group"
     )
     peaks.add_argument("--out", required=True, help="the store to write")
     peaks.add_argument("--window", type=int, default=1000, help="what a model sees, in bp (default: %(default)s)")
@@ -38,6 +43,10 @@ def _add_peaks(kinds: Any) -> None:
         "fewer unlabelled bins to confuse, average precision on test comes out higher (default: %(default)s)",
     )
     peaks.add_argument(
+        "--negatives",
+        help="gc:R for the peaks of one target: R bins without a label for each with one, of its window's GC content",
+    )
+    peaks.add_argument(
         "--min-positives", type=int, default=1, help="drop targets with fewer positive bins (default: 1)"
     )
     peaks.add_argument("--max-n", type=float, default=0.5, help="drop windows with a larger share of N (default: 0.5)")
@@ -46,10 +55,10 @@ def _add_peaks(kinds: Any) -> None:
         add_several(peaks, f"--{split}-regions", "regions, as chr7:30508751-35296850")
     add_several(peaks, "--exclude-chroms", "chromosomes left out of everything")
     peaks.add_argument("--blacklist", help="BED; bins that touch it are dropped")
-    peaks.add_argument("--names", help="table: file stem, target name, group")
+    peaks.add_argument("--names", help="table for --peaks: file stem, target name, group")
     peaks.add_argument("--chrom-alias", help="table of chromosome names that mean the same")
     peaks.add_argument("--dedupe-targets", action="store_true", help="keep one of targets with identical labels")
-    peaks.add_argument("--seed", type=int, default=0, help="of the choice that ratio:N makes")
+    peaks.add_argument("--seed", type=int, default=0, help="of the choice that ratio:N or gc:R makes")
     add_force(peaks)
 
 
@@ -73,6 +82,120 @@ def _import_deepsea(options: argparse.Namespace) -> None:
     from seqclass.data.sources.deepsea import import_deepsea
 
     _report_import(import_deepsea(**keywords(options)))
+
+
+def _add_pfam(kinds: Any) -> None:
+    pfam = add_command(kinds, "pfam", "the Pfam seed split: protein domains and their families", _import_pfam)
+    pfam.add_argument("folder", help="random_split, with data-*-of-* in train, dev and test; or one such file")
+    pfam.add_argument("--out", required=True, help="the store to write")
+    _add_policies(pfam)
+    _add_unseen(pfam)
+    add_force(pfam)
+
+
+def _import_pfam(options: argparse.Namespace) -> None:
+    from seqclass.data.sources.pfam import import_pfam
+
+    _report_import(import_pfam(**_with_policies(options)))
+
+
+def _add_deeploc(kinds: Any) -> None:
+    deeploc = add_command(kinds, "deeploc", "DeepLoc: proteins and where in the cell they are", _import_deeploc)
+    deeploc.add_argument("path", help="the FASTA file of DeepLoc 1.0, or the CSV file of 2.0; plain or gzip")
+    deeploc.add_argument("--out", required=True, help="the store to write")
+    deeploc.add_argument(
+        "--multi-label",
+        action=argparse.BooleanOptionalAction,
+        help="a protein may have several locations, or those with several are dropped (default: as published, which is "
+        "one for 1.0 and several for 2.0)",
+    )
+    deeploc.add_argument(
+        "--valid",
+        type=float,
+        default=0.1,
+        help="share of the training proteins of 1.0 to validate with, of each location (default: %(default)s)",
+    )
+    deeploc.add_argument("--seed", type=int, default=0, help="of that choice")
+    for split, number in (("valid", 3), ("test", 4)):
+        deeploc.add_argument(
+            f"--{split}-partitions",
+            type=int,
+            nargs="*",
+            default=[number],
+            help=f"partitions of 2.0 that become the {split} split (default: {number})",
+        )
+    _add_policies(deeploc, max_length="1000")
+    add_force(deeploc)
+
+
+def _import_deeploc(options: argparse.Namespace) -> None:
+    from seqclass.data.sources.deeploc import POLICIES, import_deeploc
+
+    _report_import(import_deeploc(**_with_policies(options, POLICIES)))
+
+
+def _add_policies(parser: argparse.ArgumentParser, *, max_length: str = "any", dna: bool = False) -> None:
+    """Options on letters, lengths and copies; left out, the library's defaults hold."""
+    rules = [
+        ("lower-case", "lower case: map reads it as upper case (default: map)"),
+        ("gaps", "'.' and '-': map removes them (default: strict)"),
+        ("stop", "'*' at the end: map removes it (default: map)"),
+        ("ambiguous", "letters for several residues: map reads the most similar protein residue (default: mask)"),
+    ]
+    if dna:
+        rules.append(("uracil", "U in DNA: map reads it as T (default: map)"))
+    for name, meaning in rules:
+        parser.add_argument(
+            f"--{name}",
+            choices=("strict", "mask", "map"),
+            default=argparse.SUPPRESS,
+            help=f"{meaning}; strict refuses them, mask reads them as unknown",
+        )
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"the longest that a sample may be (default: {max_length})",
+    )
+    parser.add_argument(
+        "--too-long",
+        choices=("head", "tail", "both-ends", "windows"),
+        default=argparse.SUPPRESS,
+        help="what is kept of a longer sequence (default: both-ends)",
+    )
+    parser.add_argument(
+        "--dedupe",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="keep one of identical sequences, and report labels that contradict each other",
+    )
+
+
+def _add_unseen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--unseen",
+        choices=("drop", "unknown"),
+        default=argparse.SUPPRESS,
+        help="of a class that train never has: drop the samples, or keep them without label (default: drop)",
+    )
+
+
+def _with_policies(options: argparse.Namespace, base: Any = None) -> dict[str, Any]:
+    """The options as keyword arguments, of which those on letters, lengths and copies are `policies`."""
+    from dataclasses import fields, replace
+
+    from seqclass.data.letters import LetterPolicy
+    from seqclass.data.sources.records import Policies
+
+    arguments = keywords(options)
+    policies = base or Policies()
+    for rule in fields(LetterPolicy):
+        if rule.name in arguments:
+            policies = replace(policies, letters=replace(policies.letters, **{rule.name: arguments.pop(rule.name)}))
+    for choice in fields(Policies):
+        if choice.name in arguments:
+            policies = replace(policies, **{choice.name: arguments.pop(choice.name)})
+    return {**arguments, "policies": policies}
 
 
 def _report_import(store: Any) -> None:

@@ -19,28 +19,45 @@ def describe(store: Store, most_targets: int = 10) -> RenderableType:
     """
     facts = Table.grid(padding=(0, 2))
     size = store.path.stat().st_size
-    window = "of different lengths" if store.window is None else f"of {store.window:,}"
+    lengths = store.views.length
+    window = f"of {store.window:,}"
+    if store.window is None:
+        window = f"of {lengths.min():,} to {lengths.max():,} (mean {lengths.mean():,.0f})" if len(store) else "of no"
+    kind = f"{store.alphabet.name} letters"
+    if store.vector_size:
+        kind = f"vectors of {store.vector_size:,} {store.dtype} numbers"
     facts.add_row("store", f"{escape(str(store.path))} ({size / 1e6:,.1f} MB, format version {store.version})")
     facts.add_row("source", str(store.provenance.get("source", "unknown")))
-    facts.add_row(
-        "sequence", f"{store.num_residues:,} {store.alphabet.name} letters in {len(store.contig_length):,} contigs"
-    )
-    facts.add_row("samples", f"{len(store):,} {window} letters, {int((store.views.strand < 0).sum()):,} on strand -1")
+    facts.add_row("sequence", f"{store.num_residues:,} {kind} in {len(store.contig_length):,} contigs")
+    facts.add_row("samples", f"{len(store):,} {window} residues, {int((store.views.strand < 0).sum()):,} on strand -1")
     groups = sorted({target.group for target in store.targets} - {""})
     facts.add_row("targets", f"{store.num_targets:,}" + (f" in groups {escape(', '.join(groups))}" if groups else ""))
+    if store.layout.exclusive:
+        facts.add_row("exclusive", f"just one target is true in each of: {escape(', '.join(store.layout.exclusive))}")
+    if store.groups is not None:
+        facts.add_row("kept together", f"{len(store.group_names):,} groups, for splits")
     facts.add_row("sha256", store.checksum())
 
     splits = Table(title="splits", title_justify="left")
-    for heading in ("split", "samples", "labelled", "labels a labelled sample", "targets without a positive"):
+    for heading in (
+        "split",
+        "samples",
+        "labelled",
+        "labels a labelled sample",
+        "targets without a positive",
+        "missing labels",
+    ):
         splits.add_column(heading, justify="left" if heading == "split" else "right")
     total = np.zeros(store.num_targets, dtype=np.int64)
     for split in SPLITS:
         samples = store.samples(split)
-        positives, labelled = store.label_counts(split)
+        positives, known, labelled = store.label_counts(split)
         total += positives
         share = f"{labelled:,} ({labelled / len(samples):.1%})" if len(samples) else "0"
         mean = f"{positives.sum() / labelled:.1f}" if labelled else "-"
-        splits.add_row(split, f"{len(samples):,}", share, mean, f"{int((positives == 0).sum()):,}")
+        missing = len(samples) * store.num_targets - int(known.sum())
+        empty = int((positives == 0).sum())
+        splits.add_row(split, f"{len(samples):,}", share, mean, f"{empty:,}", f"{missing:,}")
 
     order = np.argsort(-total, kind="stable")
     shown = order if len(order) <= 2 * most_targets else np.concatenate([order[:most_targets], order[-most_targets:]])

@@ -1,16 +1,20 @@
-"""The store: one HDF5 file that holds a data set as a tape of tokens, views on it, and packed labels.
+"""The store: one HDF5 file that holds a data set as a tape of residues, views on it, and packed labels.
 
-Layout, version 1 (also in docs/store.md):
+Layout, version 2 (also in docs/store.md):
 
-    attributes          format "seqclass-store", version, alphabet, provenance (JSON)
+    attributes          format "seqclass-store", version, alphabet, provenance (JSON), exclusive (JSON)
     /tokens             (residues,) uint8, all contigs one after the other
+    /vectors            (residues, size) float16 or float32, in place of tokens, for embeddings
     /contigs            name, start (on the tape), length
     /views              start (0-based, on the contig, may lie outside it), contig, length, strand (+1 or -1)
     /split              (samples,) uint8, an index into SPLITS
+    /groups             index (samples,), name: what must not be torn apart by a split; only where known
     /targets            name, group
-    /labels             (samples, ceil(targets / 8)) uint8, bit-packed, most significant bit first
+    /labels             bits of the yes-or-no targets, (samples, bytes) uint8, most significant bit first
+    /present            as labels, which of them are known; only where any is missing
+    /classes            (samples, exclusive groups) int32, the index of the true target in its group, -1 where missing
 
-Tokens and labels are contiguous where they are small, else in chunks, which readers need not know.
+Tape and labels are contiguous where they are small, else in chunks, which readers need not know.
 
 A sample is a view. Where a view reaches over its contig's ends it reads unknown residues, never the neighbour.
 """
@@ -20,9 +24,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -32,21 +36,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from seqclass.alphabets import Tokens, get_alphabet, reverse_complement
-from seqclass.data.intervals import Union
+from seqclass.alphabets import get_alphabet
+from seqclass.data.labels import LabelLayout, Packed
 from seqclass.errors import StoreError, find_name
 from seqclass.progress import track
 from seqclass.targets import Target
 
-FORMAT, VERSION = "seqclass-store", 1
+FORMAT, VERSION = "seqclass-store", 2
 SPLITS = ("train", "valid", "test")
 
 # Large data sets are written in chunks of so many bytes, so they are read in such pieces.
 TOKEN_CHUNK_BYTES, LABEL_CHUNK_BYTES = 1 << 20, 1 << 18
 
-_READ_BYTES = 1 << 20
-
-Packed = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 
 
@@ -72,15 +73,9 @@ class Views:
     def __getitem__(self, samples: Any) -> Views:
         return Views(self.contig[samples], self.start[samples], self.length[samples], self.strand[samples])
 
-
-def pack_labels(labels: NDArray[Any]) -> Packed:
-    """Packs `(samples, targets)` zeros and ones into `(samples, ceil(targets / 8))` bytes."""
-    return np.packbits(labels.astype(bool, copy=False), axis=1)
-
-
-def unpack_labels(packed: Packed, num_targets: int) -> NDArray[np.uint8]:
-    """`(samples, targets)` zeros and ones from their packed form."""
-    return np.unpackbits(packed, axis=1, count=num_targets)
+    def flipped(self, where: NDArray[np.bool_]) -> Views:
+        """The same stretches, read from the other strand where told, `(views,)`."""
+        return replace(self, strand=np.where(where, -self.strand, self.strand))
 
 
 class Store:
@@ -129,25 +124,56 @@ class Store:
             )
         self.alphabet = get_alphabet(file.attrs["alphabet"])
         self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
-        self.targets = [
+        targets = [
             Target(name, group)
             for name, group in zip(file["targets/name"].asstr()[:], file["targets/group"].asstr()[:], strict=True)
         ]
+        self.layout = LabelLayout(targets, json.loads(file.attrs.get("exclusive", "[]")), "present" in file)
         self.contig_start: Indices = file["contigs/start"][:]
         self.contig_length: Indices = file["contigs/length"][:]
         self.views = Views(*(file[f"views/{name}"][:] for name in ("contig", "start", "length", "strand")))
         self.split: NDArray[np.uint8] = file["split"][:]
-        self.num_residues = int(file["tokens"].shape[0])
-        counts = {len(self.views), len(self.split), file["labels"].shape[0]}
-        if self.contig_length.sum() != self.num_residues or len(counts) > 1:
+        self.groups: NDArray[np.int32] | None = file["groups/index"][:] if "groups" in file else None
+        self.tape_name = "vectors" if "vectors" in file else "tokens"
+        self.num_residues = int(file[self.tape_name].shape[0])
+        self.vector_size: int | None = int(file["vectors"].shape[1]) if "vectors" in file else None
+        self.dtype: np.dtype[Any] = file[self.tape_name].dtype
+        rows = {len(self.views), len(self.split), *(file[name].shape[0] for name in self._label_parts)}
+        if self.groups is not None:
+            rows.add(len(self.groups))
+        widths = sum(file[name].shape[1] * file[name].dtype.itemsize for name in self._label_parts)
+        if self.contig_length.sum() != self.num_residues or len(rows) > 1 or widths != self.layout.row_bytes:
             raise StoreError("the parts of this store do not fit together", remedy="Import it again", file=self.path)
+
+    @property
+    def _label_parts(self) -> list[str]:
+        """The arrays whose rows, side by side, are those of the layout."""
+        parts = []
+        if len(self.layout.binary):
+            parts += ["labels", "present"] if self.layout.missing else ["labels"]
+        return [*parts, "classes"] if self.layout.exclusive else parts
 
     def __len__(self) -> int:
         return len(self.views)
 
     @property
+    def targets(self) -> Sequence[Target]:
+        """Names and groups, in the order of the columns of labels."""
+        return self.layout.targets
+
+    @property
     def num_targets(self) -> int:
-        return len(self.targets)
+        return self.layout.num_targets
+
+    @property
+    def input_kind(self) -> str:
+        """What a model reads from this store: "tokens" or "vectors"."""
+        return self.tape_name
+
+    @property
+    def residue_bytes(self) -> int:
+        """Bytes that a residue takes on the tape."""
+        return self.dtype.itemsize * (self.vector_size or 1)
 
     @property
     def window(self) -> int | None:
@@ -159,6 +185,17 @@ class Store:
     def contig_names(self) -> list[str]:
         with self.open() as file:
             return [name.decode() for name in file["contigs/name"][:]]
+
+    @cached_property
+    def group_names(self) -> list[str]:
+        """Names of the groups that `groups` counts; none where groups are not known."""
+        with self.open() as file:
+            return [name.decode() for name in file["groups/name"][:]] if "groups" in file else []
+
+    def names(self, samples: Indices) -> list[str]:
+        """The names of the contigs that samples lie on: chromosomes, or a protein each."""
+        names = self.contig_names
+        return [names[contig] for contig in self.views.contig[samples].tolist()]
 
     @contextmanager
     def open(self) -> Iterator[h5py.File]:
@@ -182,146 +219,76 @@ class Store:
         return samples[np.sort(first)]
 
     def labels(self, samples: Indices) -> NDArray[np.uint8]:
-        """`(samples, targets)` zeros and ones."""
-        return unpack_labels(self.packed_labels(samples), self.num_targets)
+        """`(samples, targets)` zeros and ones; a missing label reads as 0."""
+        return self.layout.labels(self.packed_labels(samples))
+
+    def known_labels(self, samples: Indices) -> NDArray[np.int8]:
+        """`(samples, targets)`: 1, 0, or -1 where a label is missing, as metrics take it."""
+        return self.layout.known_labels(self.packed_labels(samples))
+
+    def present(self, samples: Indices) -> NDArray[np.bool_]:
+        """Which labels are not missing, `(samples, targets)`."""
+        return self.layout.present(self.packed_labels(samples))
+
+    def classes(self, samples: Indices) -> NDArray[np.int32]:
+        """`(samples, exclusive groups)`: the index of the true target among its group's, -1 where it is missing."""
+        return self.layout.classes(self.packed_labels(samples))
 
     def packed_labels(self, samples: Indices) -> Packed:
-        """The packed labels of any samples, in the order given."""
-        out = np.empty((len(samples), (self.num_targets + 7) // 8), dtype=np.uint8)
+        """The packed labels of any samples, in the order given, `(samples, layout.row_bytes)`."""
+        out = np.empty((len(samples), self.layout.row_bytes), dtype=np.uint8)
+        order = np.argsort(samples, kind="stable")
+        ordered = samples[order]
+        piece = ordered // max(1, LABEL_CHUNK_BYTES // out.shape[1])
+        cuts = np.flatnonzero(np.diff(piece, prepend=-1, append=-1))
         with self.open() as file:
-            labels = file["labels"]
-            order = np.argsort(samples, kind="stable")
-            ordered = samples[order]
-            piece = ordered // max(1, LABEL_CHUNK_BYTES // out.shape[1])
-            cuts = np.flatnonzero(np.diff(piece, prepend=-1, append=-1))
-            for low, high in pairwise(cuts):
-                begin, end = ordered[low], ordered[high - 1] + 1
-                out[order[low:high]] = labels[begin:end][ordered[low:high] - begin]
+            column = 0
+            for dataset in (file[name] for name in self._label_parts):
+                width = dataset.shape[1] * dataset.dtype.itemsize
+                for low, high in pairwise(cuts):
+                    begin, end = ordered[low], ordered[high - 1] + 1
+                    rows = dataset[begin:end].view(np.uint8)
+                    out[order[low:high], column : column + width] = rows[ordered[low:high] - begin]
+                column += width
         return out
 
     def positives(self, split: str) -> Indices:
         """How many samples of a split carry each target, `(targets,)`."""
         return self.label_counts(split)[0]
 
-    def label_counts(self, split: str) -> tuple[Indices, int]:
-        """How many samples of a split carry each target, `(targets,)`, and how many carry any."""
+    def label_counts(self, split: str) -> tuple[Indices, Indices, int]:
+        """How many samples of a split carry each target, for how many it is known, and how many carry any.
+
+        The first two are `(targets,)`.
+        """
         samples = self.samples(split)
-        positives, labelled = np.zeros(self.num_targets, dtype=np.int64), 0
+        positives, known = (np.zeros(self.num_targets, dtype=np.int64) for _ in range(2))
+        labelled = 0
         begins = range(0, len(samples), 1 << 16)
         for begin in track(begins, f"Counting labels of {split}", len(begins), "blocks"):
-            labels = self.labels(samples[begin : begin + (1 << 16)])
-            positives += labels.sum(axis=0, dtype=np.int64)
-            labelled += int(labels.any(axis=1).sum())
-        return positives, labelled
-
-    def tokens(self, sample: int) -> Tokens:
-        """The tokens of one sample, `(length,)`."""
-        samples = np.array([sample])
-        row: Tokens = Tape(self, samples).windows(samples)[0]
-        return row
+            more = self.layout.count(self.packed_labels(samples[begin : begin + (1 << 16)]))
+            positives += more[0]
+            known += more[1]
+            labelled += more[2]
+        return positives, known, labelled
 
     def checksum(self) -> str:
-        """SHA-256 of the data (tokens, views, split, labels), independent of how HDF5 laid it out."""
+        """SHA-256 of the data (residues, views, split, groups, labels), independent of how HDF5 laid it out."""
         digest = hashlib.sha256(self.alphabet.name.encode())
         digest.update(json.dumps(self.targets).encode())
         with self.open() as file:
-            for name in ("tokens", "labels"):
+            for name in (self.tape_name, *self._label_parts):
                 dataset = file[name]
-                step = max(1, TOKEN_CHUNK_BYTES // math.prod(dataset.shape[1:]))
+                step = max(1, TOKEN_CHUNK_BYTES // (dataset.dtype.itemsize * math.prod(dataset.shape[1:])))
                 begins = range(0, len(dataset), step)
                 for begin in track(begins, f"Checksum of {name}", len(begins), "blocks"):
                     digest.update(dataset[begin : begin + step].tobytes())
         for part in (self.contig_length, self.views.contig, self.views.start, self.views.length, self.views.strand):
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(self.split.tobytes())
+        if self.layout.exclusive:
+            digest.update(json.dumps(list(self.layout.exclusive)).encode())
+        if self.groups is not None:
+            digest.update(self.groups.tobytes())
+            digest.update(json.dumps(self.group_names).encode())
         return digest.hexdigest()
-
-
-class Tape:
-    """The stretches of a store's tokens that the views of some samples cover, in memory, and the windows cut from them.
-
-    Args:
-        store: The store they come from.
-        samples: Indices of samples, in any order. What views share is held once, what lies between them not at all.
-
-    Attributes:
-        tokens: All stretches, one after the other.
-    """
-
-    def __init__(self, store: Store, samples: Indices) -> None:
-        self.store = store
-        covered = Union(*extent(store, samples))
-        lengths = covered.end - covered.start
-        offsets = np.cumsum(lengths) - lengths
-        self.tokens: Tokens = np.empty(lengths.sum(), dtype=np.uint8)
-        self._begins = covered.start
-        self._shifts = offsets - covered.start
-        # A read for each of many short stretches would be slow: neighbours are read with what lies between them.
-        cell, is_long = covered.start // _READ_BYTES, lengths > _READ_BYTES
-        cuts = np.flatnonzero((cell[1:] > cell[:-1]) | is_long[1:] | is_long[:-1]) + 1
-        with store.open() as file:
-            for first, behind in pairwise([0, *cuts.tolist(), len(lengths)]):
-                begin, end = int(covered.start[first]), int(covered.end[behind - 1])
-                if behind - first == 1:
-                    offset = int(offsets[first])
-                    file["tokens"].read_direct(self.tokens, np.s_[begin:end], np.s_[offset : offset + end - begin])
-                    continue
-                span = file["tokens"][begin:end]
-                for start, length, offset in zip(
-                    (covered.start[first:behind] - begin).tolist(),
-                    lengths[first:behind].tolist(),
-                    offsets[first:behind].tolist(),
-                    strict=True,
-                ):
-                    self.tokens[offset : offset + length] = span[start : start + length]
-
-    def place(self, positions: Indices) -> Indices:
-        """Where in `tokens` positions on the store's tape are that the views cover."""
-        placed: Indices = positions + self._shifts[np.searchsorted(self._begins, positions, side="right") - 1]
-        return placed
-
-    def windows(self, samples: Indices, flip: NDArray[np.bool_] | None = None) -> Tokens:
-        """Tokens of samples that share a length, `(samples, length)`, in a fresh array.
-
-        Args:
-            samples: Indices of samples among those covered.
-            flip: `(samples,)`; where true, the strand opposite to the view's is read.
-        """
-        store, views = self.store, self.store.views
-        contig = views.contig[samples]
-        local = views.start[samples]
-        length = int(views.length[samples[0]])
-        limit = store.contig_length[contig]
-        inside = (local >= 0) & (local + length <= limit)
-        origin = store.contig_start[contig]
-        first_inside = np.clip(local, 0, limit)
-        start = self.place(origin + first_inside) + local - first_inside
-        if len(self.tokens) >= length:
-            every = np.lib.stride_tricks.sliding_window_view(self.tokens, length)
-            out: Tokens = every[np.where(inside, start, 0)]
-        else:
-            out = np.empty((len(samples), length), dtype=np.uint8)
-        for row in np.flatnonzero(~inside):
-            out[row] = store.alphabet.unknown_token
-            first = max(0, -int(local[row]))
-            last = min(length, int(limit[row] - local[row]))
-            if first < last:
-                out[row, first:last] = self.tokens[start[row] + first : start[row] + last]
-        reverse = views.strand[samples] < 0
-        if flip is not None:
-            reverse = reverse ^ flip
-        if reverse.any():
-            out[reverse] = reverse_complement(out[reverse])
-        return out
-
-
-def extent(store: Store, samples: Indices) -> tuple[Indices, Indices]:
-    """Where on the tape the views of samples begin and end, clipped to their contigs; two `(samples,)` arrays."""
-    contig, begin = store.views.contig[samples], store.views.start[samples]
-    end = begin + store.views.length[samples]
-    # In place, since these may be all samples of a large store.
-    origin, limit = store.contig_start[contig], store.contig_length[contig]
-    for place in (begin, end):
-        np.clip(place, 0, limit, out=place)
-        place += origin
-    return begin, end

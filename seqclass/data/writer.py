@@ -8,20 +8,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from seqclass.alphabets import Alphabet, Tokens
+from seqclass.alphabets import Alphabet
 from seqclass.atomic import atomic_file
-from seqclass.data.store import FORMAT, LABEL_CHUNK_BYTES, TOKEN_CHUNK_BYTES, VERSION, Packed, Views
+from seqclass.data.labels import LabelLayout, Packed
+from seqclass.data.store import FORMAT, LABEL_CHUNK_BYTES, TOKEN_CHUNK_BYTES, VERSION, Views
 from seqclass.errors import SeqclassError, StoreError
-from seqclass.targets import Target, check_targets
+from seqclass.targets import Target
 
 # Of fewer chunks, a last one that is hardly filled would be more than a tenth.
 _FEWEST_CHUNKS = 10
+
+_BYTE = np.dtype(np.uint8)
+
+
+class VectorForm(NamedTuple):
+    """The form of an embedded residue: how many numbers, of what type ("float16" or "float32")."""
+
+    size: int
+    dtype: str
 
 
 class _Sink:
@@ -60,23 +70,26 @@ class _Sink:
 
 
 class _Rows:
-    """A data set that grows by rows of bytes; it waits in memory until it is known to be large enough for chunks."""
+    """A data set that grows by rows; it waits in memory until it is known to be large enough for chunks."""
 
-    def __init__(self, file: h5py.File, name: str, row: tuple[int, ...], chunk_bytes: int) -> None:
-        self._file, self._name, self._row = file, name, row
-        self._chunk = max(1, chunk_bytes // math.prod(row))
-        self._waiting: list[NDArray[np.uint8]] = []
+    def __init__(
+        self, file: h5py.File, name: str, row: tuple[int, ...], chunk_bytes: int, dtype: np.dtype[Any] = _BYTE
+    ) -> None:
+        self._file, self.name, self._row, self._dtype = file, name, row, dtype
+        self._chunk = max(1, chunk_bytes // (math.prod(row) * dtype.itemsize))
+        self._waiting: list[NDArray[Any]] = []
         self._dataset: h5py.Dataset | None = None
         self.count = 0
 
-    def append(self, rows: NDArray[np.uint8]) -> None:
+    def append(self, rows: NDArray[Any]) -> None:
         if self._dataset is None:
             if self.count + len(rows) < _FEWEST_CHUNKS * self._chunk:
-                self._waiting.append(rows.copy())
+                self._waiting.append(rows.astype(self._dtype))
                 self.count += len(rows)
                 return
+            shape, chunk = (0, *self._row), (self._chunk, *self._row)
             self._dataset = self._file.create_dataset(
-                self._name, (0, *self._row), "u1", maxshape=(None, *self._row), chunks=(self._chunk, *self._row)
+                self.name, shape, self._dtype, maxshape=(None, *self._row), chunks=chunk
             )
             self._dataset.resize(self.count, axis=0)
             begin = 0
@@ -90,64 +103,111 @@ class _Rows:
 
     def finish(self) -> None:
         if self._dataset is None:
-            self._file[self._name] = np.concatenate([np.empty((0, *self._row), np.uint8), *self._waiting])
+            self._file[self.name] = np.concatenate([np.empty((0, *self._row), self._dtype), *self._waiting])
 
 
 class StoreWriter:
-    """Fills a new store; obtained from `write_store`. Contigs and labels are appended in any portions."""
+    """Fills a new store; obtained from `write_store`. Contigs and labels are appended in any portions.
 
-    def __init__(self, file: h5py.File, alphabet: Alphabet, sink: _Sink) -> None:
+    Attributes:
+        layout: Of the rows of labels, once `set_targets` was called.
+    """
+
+    layout: LabelLayout
+
+    def __init__(self, file: h5py.File, alphabet: Alphabet, sink: _Sink, vectors: VectorForm | None) -> None:
         self.alphabet = alphabet
         self._sink = sink
         self._file = file
-        self._tokens = _Rows(file, "tokens", (), TOKEN_CHUNK_BYTES)
+        if vectors is None:
+            self._tape = _Rows(file, "tokens", (), TOKEN_CHUNK_BYTES)
+        else:
+            self._tape = _Rows(file, "vectors", (vectors.size,), TOKEN_CHUNK_BYTES, np.dtype(vectors.dtype))
         self._names: list[NDArray[np.bytes_]] = []
         self._lengths: list[NDArray[np.int64]] = []
-        self._labels: _Rows | None = None
+        self._labels: list[_Rows] | None = None
 
-    def add_contigs(self, names: Sequence[str], tokens: Tokens, lengths: NDArray[np.int64] | None = None) -> None:
-        """Appends contigs, all in one array; `lengths` says where it falls apart (default: it is one contig)."""
+    def add_contigs(self, names: Sequence[str], residues: NDArray[Any], lengths: NDArray[Any] | None = None) -> None:
+        """Appends contigs, all in one array.
+
+        Args:
+            names: Of the contigs.
+            residues: `(residues,)` tokens, or `(residues, size)` vectors, of all of them, one after the other.
+            lengths: `(contigs,)`, where that falls apart (default: it is one contig).
+        """
         if lengths is None:
-            lengths = np.array([len(tokens)])
-        self._tokens.append(tokens)
+            lengths = np.array([len(residues)])
+        self._tape.append(residues)
         self._sink.complain()
-        self._names.append(np.array([name.encode() for name in names]))
+        self._names.append(np.array([name.encode() for name in names], dtype=np.bytes_))
         self._lengths.append(np.asarray(lengths, dtype=np.int64))
 
-    def set_targets(self, targets: Sequence[Target]) -> None:
-        """Declares the columns of the label matrix; once, before `add_labels`.
+    def set_targets(self, targets: Sequence[Target], exclusive: Sequence[str] = (), missing: bool = False) -> None:
+        """Declares what the labels are; once, before `add_labels`.
+
+        Args:
+            targets: In the order of a model's outputs.
+            exclusive: Names of the groups of which exactly one target is true.
+            missing: Whether labels of yes-or-no targets can be missing.
 
         Raises:
-            SeqclassError: There is none, two share a name, or a name cannot be printed.
+            SeqclassError: There is none, two share a name, a name cannot be printed, or an exclusive group has but one.
         """
-        check_targets(targets)
+        self.layout = LabelLayout(tuple(targets), tuple(exclusive), missing)
         group = self._file.create_group("targets")
         for name in Target._fields:
             texts = [getattr(target, name).encode() for target in targets]
             fixed = h5py.string_dtype("utf-8", max(1, *map(len, texts)))
             self._compressed(group, name, np.array(texts, dtype=fixed))
-        self._labels = _Rows(self._file, "labels", ((len(targets) + 7) // 8,), LABEL_CHUNK_BYTES)
+        self._labels = []
+        if self.layout.bit_bytes:
+            for part in ("labels", "present") if missing else ("labels",):
+                self._labels.append(_Rows(self._file, part, (self.layout.bit_bytes,), LABEL_CHUNK_BYTES))
+        if exclusive:
+            self._labels.append(_Rows(self._file, "classes", (len(exclusive),), LABEL_CHUNK_BYTES, np.dtype("<i4")))
 
     def add_labels(self, packed: Packed) -> None:
-        """Appends the packed labels of the next samples, `(samples, ceil(targets / 8))`."""
+        """Appends the packed labels of the next samples, `(samples, layout.row_bytes)`."""
         assert self._labels is not None, "set_targets comes first"
-        self._labels.append(packed)
+        bits = self.layout.bit_bytes
+        for number, part in enumerate(self._labels):
+            if part.name == "classes":
+                part.append(self.layout.classes(packed))
+            else:
+                part.append(packed[:, number * bits : (number + 1) * bits])
         self._sink.complain()
 
-    def set_samples(self, views: Views, split: NDArray[np.uint8]) -> None:
-        """Writes all views and the split of each, in the order of the labels."""
-        assert self._labels is not None, "set_targets comes first"
-        assert len(views) == len(split) == self._labels.count, "one view, one split and one row of labels a sample"
+    def set_samples(
+        self,
+        views: Views,
+        split: NDArray[np.uint8],
+        groups: tuple[NDArray[np.integer[Any]], Sequence[str]] | None = None,
+    ) -> None:
+        """Writes all views, the split of each, and where known its group, in the order of the labels.
+
+        Args:
+            views: The samples.
+            split: `(samples,)`, an index into `SPLITS`.
+            groups: What must not be torn apart by a split: an index for each sample, and the groups' names.
+        """
+        assert self._labels, "set_targets comes first"
+        assert {len(split), *(part.count for part in self._labels)} == {len(views)}, "as many of each as samples"
         group = self._file.create_group("views")
         for name in ("contig", "start", "length", "strand"):
             self._compressed(group, name, getattr(views, name))
         self._compressed(self._file, "split", split.astype(np.uint8))
+        if groups is not None:
+            index, names = groups
+            group = self._file.create_group("groups")
+            self._compressed(group, "index", index.astype(np.int32))
+            self._compressed(group, "name", np.array([name.encode() for name in names], dtype=np.bytes_))
 
     def finish(self, provenance: dict[str, Any]) -> None:
         """Writes what is known only at the end; `provenance` is anything JSON can hold."""
         assert self._labels is not None, "set_targets comes first"
-        self._tokens.finish()
-        self._labels.finish()
+        self._tape.finish()
+        for part in self._labels:
+            part.finish()
         lengths = np.concatenate(self._lengths)
         group = self._file.create_group("contigs")
         self._compressed(group, "name", np.concatenate(self._names))
@@ -155,6 +215,8 @@ class StoreWriter:
         self._compressed(group, "start", np.cumsum(lengths) - lengths)
         self._file.attrs["alphabet"] = self.alphabet.name
         self._file.attrs["provenance"] = json.dumps(provenance)
+        if self.layout.exclusive:
+            self._file.attrs["exclusive"] = json.dumps(list(self.layout.exclusive))
         self._file.attrs["version"] = VERSION
         self._file.attrs["format"] = FORMAT
 
@@ -167,8 +229,16 @@ class StoreWriter:
 
 
 @contextmanager
-def write_store(path: str | Path, alphabet: Alphabet, *, force: bool = False) -> Iterator[StoreWriter]:
+def write_store(
+    path: str | Path, alphabet: Alphabet, *, vectors: VectorForm | None = None, force: bool = False
+) -> Iterator[StoreWriter]:
     """Yields a writer; the store stands at `path` once the block ends, and not at all if it fails.
+
+    Args:
+        path: Where it is to stand.
+        alphabet: Of the sequences.
+        vectors: The form of a residue, where not tokens but embeddings are written.
+        force: Replace the file that stands there.
 
     Raises:
         OutputExistsError: Something stands at `path` and `force` is false.
@@ -180,7 +250,7 @@ def write_store(path: str | Path, alphabet: Alphabet, *, force: bool = False) ->
                 sink = _Sink(raw)
                 try:
                     with h5py.File(sink, "w", libver=("v110", "v110")) as file:
-                        yield StoreWriter(file, alphabet, sink)
+                        yield StoreWriter(file, alphabet, sink, vectors)
                 finally:
                     sink.complain()
         except SeqclassError:

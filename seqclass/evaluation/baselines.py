@@ -5,10 +5,13 @@
   score of every target. It knows nothing of any one target, and yet ranks well where targets share hotspots.
 - `prevalence`: the share of training samples that carry the target, a constant score.
 
-A k-mer and its reverse complement count as the same (2,080 features for k = 6), so that both strands of a sample score
-alike. What is labelled may be the centre of a much longer window: whether k-mers are counted in all of it or near its
-centre, and how strong the regularisation is, is decided by the mean average precision on the validation split. The
-samples scored have no say in it.
+In DNA, a k-mer and its reverse complement count as the same (2,080 features for k = 6), so that both strands of a
+sample score alike; in proteins the k-mers are pairs of residues. For vectors, there is the prevalence only. A missing
+label counts as the target's prevalence, which says nothing for or against it.
+
+What is labelled may be the centre of a much longer window: whether k-mers are counted in all of it or near its centre,
+and how strong the regularisation is, is decided by the mean average precision on the validation split. The samples
+scored have no say in it.
 """
 
 from __future__ import annotations
@@ -27,14 +30,18 @@ from torch.nn.functional import softplus
 
 from seqclass.alphabets import DNA
 from seqclass.data.sampling import cut
-from seqclass.data.store import Indices, Store, Tape
+from seqclass.data.store import Indices, Store
+from seqclass.data.tape import Tape
 from seqclass.errors import EvaluationError
 from seqclass.evaluation.multilabel import Baseline, counted_targets
-from seqclass.metrics import rank_targets
+from seqclass.metrics import MISSING, rank_targets
 from seqclass.progress import progress, track
 
 MAX_TRAIN_SAMPLES = 100_000
 """More training samples than this are subsampled, which bounds memory: 2,080 counts in float32 are 8.3 kB a sample."""
+
+K = {"dna": 6, "protein": 2}
+"""Length of the k-mers, by alphabet."""
 
 SHARES = (1.0, 0.4, 0.2)
 """The central shares of a window among which validation decides; 400 and 200 of 1,000 bp."""
@@ -59,23 +66,32 @@ class Linear(NamedTuple):
 
 
 def compute_baselines(
-    store: Store, samples: Indices, *, k: int = 6, seed: int = 0, max_train_samples: int = MAX_TRAIN_SAMPLES
+    store: Store, samples: Indices, *, k: int | None = None, seed: int = 0, max_train_samples: int = MAX_TRAIN_SAMPLES
 ) -> dict[str, Baseline]:
     """Fits the three baselines on the training split and scores `samples` with each.
 
     Args:
-        store: DNA, with training and validation samples.
+        store: With training and validation samples.
         samples: Indices of the samples to score.
-        k: Length of the k-mers, in bp.
+        k: Length of the k-mers, in residues. Default: 6 for DNA, 2 for proteins.
         seed: Decides which samples are taken where there are too many.
         max_train_samples: The most training samples to fit on; a quarter as many validation samples are used at most.
 
     Raises:
-        EvaluationError: The store is not DNA, or its training or validation split has nothing to learn from.
+        EvaluationError: Its training or validation split has nothing to learn from.
     """
+    shape = (len(samples), store.num_targets)
+    positives, known, _ = store.label_counts("train")
+    prevalence = (positives / np.maximum(known, 1)).astype(np.float32)
+    chance = Baseline(np.broadcast_to(prevalence, shape), {"train_samples": len(store.samples("train"))})
+    if store.vector_size:
+        return {"prevalence": chance}
+    k = K[store.alphabet.name] if k is None else k
     train = _subsample(store, "train", max_train_samples, seed)
     valid = _subsample(store, "valid", max(1, max_train_samples // 4), seed)
-    train_labels, valid_labels = store.labels(train), store.labels(valid)
+    train_labels, valid_labels = store.known_labels(train), store.known_labels(valid)
+    if (train_labels == MISSING).any():
+        train_labels = np.where(train_labels == MISSING, prevalence, train_labels)
 
     def prepare(share: float) -> tuple[PrincipalAxes, Tensor]:
         axes = PrincipalAxes(torch.from_numpy(count_kmers(store, train, k, share)))
@@ -92,25 +108,23 @@ def compute_baselines(
     share = max(SHARES, key=precision_at)
     axes, features = prepare(share)
     fit = {"k": k, "central_share": share, "train_samples": len(train), "valid_samples": len(valid), "seed": seed}
-    num_labels = train_labels.sum(axis=1, dtype=np.int64)[:, None]
+    num_labels = train_labels.sum(axis=1, dtype=np.float64)[:, None]
     ridge, ridge_strength, ridge_precision = choose(fit_ridge(axes, num_labels), features, "number of labels")
     logistic, strength, precision = choose(fit_logistic(axes, train_labels), features, "logistic regression")
 
-    shape = (len(samples), store.num_targets)
     probability, count = np.empty(shape, dtype=np.float32), np.empty((len(samples), 1), dtype=np.float32)
     for begin in track(range(0, len(samples), _BLOCK), "Scoring baselines", -(-len(samples) // _BLOCK), "blocks"):
         block = slice(begin, begin + _BLOCK)
         features = torch.from_numpy(count_kmers(store, samples[block], k, share))
         probability[block] = torch.sigmoid(logistic(features)).numpy()
         count[block] = ridge(features).numpy()
-    prevalence = (store.positives("train") / len(store.samples("train"))).astype(np.float32)
     return {
         "kmer_logistic": Baseline(probability, fit | {"strength": strength, "valid_average_precision": precision}),
         "shared_count": Baseline(
             np.broadcast_to(count, shape),
             fit | {"strength": ridge_strength, "valid_average_precision": ridge_precision},
         ),
-        "prevalence": Baseline(np.broadcast_to(prevalence, shape), {"train_samples": len(store.samples("train"))}),
+        "prevalence": chance,
     }
 
 
@@ -137,21 +151,14 @@ def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) 
     turned into k-mers once. Memory beyond the counts does not depend on how far apart the views lie.
 
     Args:
-        store: DNA.
+        store: Tokens.
         samples: Indices of samples.
-        k: Length of the k-mers, in bp.
+        k: Length of the k-mers, in residues.
         share: The share of each view, around its centre, in which to count.
-
-    Raises:
-        EvaluationError: The store is not DNA.
     """
-    if store.alphabet != DNA:
-        raise EvaluationError(
-            f"k-mer baselines need DNA, and this store holds {store.alphabet.name}",
-            file=store.path,
-            remedy="Evaluate without baselines",
-        )
-    table, num_features = canonical_kmers(k)
+    letters = len(store.alphabet.letters)
+    every = np.arange(letters**k, dtype=np.int32), letters**k
+    table, num_features = canonical_kmers(k) if store.alphabet is DNA else every
     table = np.append(table, np.int32(num_features))
     counts = np.empty((len(samples), num_features), dtype=np.float32)
     views = store.views[samples]
@@ -163,8 +170,8 @@ def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) 
     bounds = cut(views.length[order], _COUNT_RESIDUES, _COUNT_SAMPLES)
     with progress("Counting k-mers", len(samples), "samples") as advance:
         for block in (order[at:to] for at, to in pairwise(bounds)):
-            tape = Tape(store, samples[block])
-            features = table[_kmer_indices(tape.tokens, k)]
+            tape = Tape(store, views[block])
+            features = table[_kmer_indices(tape.residues, k, letters)]
             lengths = np.maximum(end[block] - begin[block] - k + 1, 0)
             first = np.cumsum(lengths) - lengths
             position = np.arange(lengths.sum()) + np.repeat(tape.place(begin[block]) - first, lengths)
@@ -175,16 +182,16 @@ def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) 
     return counts
 
 
-def _kmer_indices(tokens: NDArray[np.uint8], k: int) -> NDArray[np.int32]:
-    """The k-mer that begins at each token; 4 ** k where it holds an unknown base."""
+def _kmer_indices(tokens: NDArray[np.uint8], k: int, letters: int) -> NDArray[np.int32]:
+    """The k-mer that begins at each token; letters ** k where it holds an unknown residue."""
     num = max(len(tokens) - k + 1, 0)
     index = np.zeros(num, dtype=np.int32)
     known = np.ones(num, dtype=bool)
     for offset in range(k):
         token = tokens[offset : offset + num]
-        index = index * 4 + token
-        known &= token < DNA.unknown_token
-    return np.where(known, index, np.int32(4**k))
+        index = index * letters + token
+        known &= token < letters
+    return np.where(known, index, np.int32(letters**k))
 
 
 class PrincipalAxes:
@@ -227,7 +234,7 @@ def _blocks(features: Tensor) -> Iterator[Tensor]:
     return (features[begin : begin + _BLOCK] for begin in range(0, len(features), _BLOCK))
 
 
-def fit_ridge(axes: PrincipalAxes, values: NDArray[np.integer[Any]]) -> Iterator[tuple[float, Linear]]:
+def fit_ridge(axes: PrincipalAxes, values: NDArray[Any]) -> Iterator[tuple[float, Linear]]:
     """Ridge regressions of `(samples, outputs)` values, in closed form, from the strongest regularisation down.
 
     Minimises the mean squared error plus strength times the squared norm of the weights of standardised features.
@@ -246,7 +253,7 @@ def fit_ridge(axes: PrincipalAxes, values: NDArray[np.integer[Any]]) -> Iterator
 
 def fit_logistic(
     axes: PrincipalAxes,
-    labels: NDArray[np.uint8],
+    labels: NDArray[Any],
     strengths: Iterable[float] = LOGISTIC_STRENGTHS,
     *,
     max_iterations: int = 30,
@@ -262,12 +269,12 @@ def fit_logistic(
 
     Args:
         axes: Training features.
-        labels: Zeros and ones.
+        labels: Zeros and ones, or between them for one that is not certain.
         strengths: From strong to weak.
         max_iterations: The most L-BFGS iterations for each strength.
         tolerance: Stops once an iteration lowers the loss of all targets together by less than this share.
     """
-    positives = torch.from_numpy(labels.sum(axis=0, dtype=np.int64)).to(axes.features.dtype)
+    positives = torch.from_numpy(labels.sum(axis=0, dtype=np.float64)).to(axes.features.dtype)
     # Half a sample keeps targets without positives finite.
     share = (positives + 0.5) / (len(labels) + 1)
     spread = share * (1 - share)
@@ -288,7 +295,7 @@ def fit_logistic(
         yield strength, axes.linear(weights[:-1], weights[-1])
 
 
-def _cross_entropy(features: Tensor, labels: NDArray[np.uint8], weights: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_entropy(features: Tensor, labels: NDArray[Any], weights: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy of each target, `(targets,)`, and its gradient; the weights' last row is the intercept."""
     value = torch.zeros(weights.shape[1], dtype=torch.float64)
     gradient = torch.zeros_like(weights)
@@ -357,14 +364,14 @@ def _newton_step(gradient: Tensor, memory: Sequence[tuple[Tensor, Tensor, Tensor
 
 
 def _choose(
-    path: Iterator[tuple[float, Linear]], features: Tensor, labels: NDArray[np.uint8], store: Store
+    path: Iterator[tuple[float, Linear]], features: Tensor, labels: NDArray[np.int8], store: Store
 ) -> tuple[Linear, float, float]:
     """Follows a path until the mean average precision on validation has fallen twice; returns the best by then.
 
     As in training, the mean is over targets with enough positives, or over the most frequent where none has.
     Returns the model, its strength, and that precision.
     """
-    counted = counted_targets(labels.sum(axis=0, dtype=np.int64), len(labels))
+    counted = counted_targets((labels == 1).sum(axis=0, dtype=np.int64), (labels != MISSING).sum(axis=0))
     if not counted.any():
         raise EvaluationError(
             "no target has both positives and negatives among validation samples, on which baselines are tuned",

@@ -76,12 +76,13 @@ def evaluate(
     }
     return write_report(
         out,
-        labels=store.labels(samples),
+        labels=store.known_labels(samples),
         scores=scores,
         targets=bundle.targets,
         train_positives=np.asarray(bundle.train_positives, dtype=np.int64),
         provenance=provenance,
         baselines=beside,
+        exclusive=bundle.exclusive,
         min_positives=min_positives,
         force=force,
     )

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqclass.errors import EvaluationError
-from seqclass.metrics import rank_targets
+from seqclass.metrics import MISSING, rank_targets
 from seqclass.targets import Target
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
-Labels = NDArray[np.uint8]
+Labels = NDArray[np.integer[Any]]
 
 # A mean over targets leaves out those with fewer positives: their metrics are mostly chance.
 MIN_POSITIVES = 10
@@ -28,16 +28,16 @@ MIN_POSITIVES = 10
 METRICS = ("average_precision", "auroc", "auroc_labelled")
 
 
-def counted_targets(positives: Counts, num_samples: int) -> NDArray[np.bool_]:
+def counted_targets(positives: Counts, known: Counts | int) -> NDArray[np.bool_]:
     """Which targets a choice on validation goes by, `(targets,)`: those with enough positives and any negative.
 
     Where none has `MIN_POSITIVES`, as in small data, those with the most do.
 
     Args:
         positives: `(targets,)`, how many of the samples carry each.
-        num_samples: How many samples there are.
+        known: `(targets,)`, or one number: of how many samples it is known whether they carry it.
     """
-    ranked = (positives > 0) & (positives < num_samples)
+    ranked = (positives > 0) & (positives < known)
     return ranked & (positives >= min(MIN_POSITIVES, int(positives[ranked].max(initial=0))))
 
 
@@ -59,6 +59,7 @@ class Metrics:
         auroc_labelled: AUROC among the samples that carry at least one label.
         positives: How many of the samples carry the target.
         train_positives: How many training samples do; the weights of the weighted means.
+        known: Of how many samples it is known whether they carry the target.
         num_samples: How many samples were scored.
         min_positives: Targets with fewer positives are left out of `summary`.
     """
@@ -69,18 +70,19 @@ class Metrics:
     auroc_labelled: Floats
     positives: Counts
     train_positives: Counts
+    known: Counts
     num_samples: int
     min_positives: int
 
     @property
     def prevalence(self) -> Floats:
-        """The share of samples that carry each target, which is also the average precision of chance."""
-        return self.positives / self.num_samples
+        """The share of samples with a label that carry each target, which is also the average precision of chance."""
+        return self.positives / np.maximum(self.known, 1)
 
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Which targets have `min_positives` positives and at least one negative."""
-        return (self.positives >= self.min_positives) & (self.positives < self.num_samples)
+        return (self.positives >= self.min_positives) & (self.positives < self.known)
 
     @property
     def groups(self) -> list[str]:
@@ -124,14 +126,14 @@ def measure(
     """Measures how well scores rank the samples of every target.
 
     Args:
-        labels: `(samples, targets)` zeros and ones.
+        labels: `(samples, targets)` zeros and ones, -1 where a label is missing.
         scores: `(samples, targets)`, probabilities or logits.
         targets: Names and groups, in the order of the columns.
         train_positives: `(targets,)`, how many training samples carry each.
         min_positives: Targets with fewer positives are measured, but left out of means.
 
     Raises:
-        EvaluationError: Shapes do not fit, there are no samples, a label is neither 0 nor 1, or a score is NaN.
+        EvaluationError: Shapes do not fit, there are no samples, a label is none of 0, 1 and -1, or a score is NaN.
     """
     shape = (len(labels), len(targets))
     if labels.shape != shape or scores.shape != shape or train_positives.shape != shape[1:]:
@@ -143,14 +145,15 @@ def measure(
     if not len(labels):
         raise EvaluationError("there are no samples to evaluate", remedy="Choose a split that has samples")
     everywhere = rank_targets(labels, scores)
-    labelled = rank_targets(labels, scores, within=np.asarray(labels.any(axis=1)))
+    labelled = rank_targets(labels, scores, within=np.asarray((labels == 1).any(axis=1)))
     return Metrics(
         targets=targets,
         average_precision=everywhere.average_precision,
         auroc=everywhere.auroc,
         auroc_labelled=labelled.auroc,
-        positives=labels.sum(axis=0, dtype=np.int64),
+        positives=(labels == 1).sum(axis=0, dtype=np.int64),
         train_positives=train_positives.astype(np.int64),
+        known=(labels != MISSING).sum(axis=0, dtype=np.int64),
         num_samples=len(labels),
         min_positives=min_positives,
     )

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from seqclass.evaluation.multilabel import Floats, Labels, Metrics, Scores
-from seqclass.metrics import rank
+from seqclass.metrics import MISSING, rank
 from seqclass.progress import track
 
 # Okabe and Ito's colours, told apart by the colour-blind (https://jfly.uni-koeln.de/color/), less yellow, which
@@ -48,7 +48,7 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
 
     Args:
         path: The file to write.
-        labels: `(samples, targets)` zeros and ones.
+        labels: `(samples, targets)` zeros and ones, -1 where one is missing.
         model: What the model scored.
         baselines: What each baseline scored, by name.
     """
@@ -105,7 +105,8 @@ def _panels(
     precision = np.empty((len(drawn), len(_GRID)))
     hit_rate = np.empty_like(precision)
     for row, target in enumerate(track(drawn, f"Drawing {description}", len(drawn), "targets")):
-        curve = rank(labels[:, target], scores[:, target])
+        known = labels[:, target] != MISSING
+        curve = rank(labels[known, target], scores[known, target])
         recall, precisions = curve.precision_recall()
         precision[row] = precisions[np.searchsorted(recall, _GRID)]
         hit_rate[row] = np.interp(_GRID, *curve.roc())

@@ -16,6 +16,7 @@ from rich.table import Table
 from seqclass.atomic import atomic_folder
 from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline, Labels, Scores, measure, per_target_table
 from seqclass.evaluation.plots import Scored, plot_curves
+from seqclass.evaluation.single_label import measure_classes
 from seqclass.targets import Target
 
 # So many targets fit on a screen one by one.
@@ -40,24 +41,26 @@ def write_report(
     train_positives: NDArray[np.integer[Any]],
     provenance: Mapping[str, Any],
     baselines: Mapping[str, Baseline],
+    exclusive: Sequence[str] = (),
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
     """Measures a model and its baselines on the same samples and writes what was found.
 
     - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets; the
-      targets left out; "per_target" where there are at most 20; and "provenance".
+      targets left out; "accuracy" of exclusive groups; "per_target" where there are at most 20; and "provenance".
     - `per_target.tsv`: every target, the model's metrics and each baseline's.
     - `curves.png`: precision-recall and ROC curves.
 
     Args:
         folder: Where to write; appears whole or not at all.
-        labels: `(samples, targets)` zeros and ones.
+        labels: `(samples, targets)` zeros and ones, -1 where one is missing.
         scores: `(samples, targets)`, of the model.
         targets: Names and groups, in the order of the columns.
         train_positives: `(targets,)`, how many training samples carry each.
         provenance: What reproduces the figures, anything JSON can hold: data checksum, split, seed, versions.
         baselines: What the model is held against, by name.
+        exclusive: Groups of targets of which exactly one is true, whose accuracy is reported too.
         min_positives: Targets with fewer positives are listed and left out of means.
         force: Replace the report that stands at `folder`.
 
@@ -86,6 +89,12 @@ def write_report(
     }
     if len(targets) <= _FEW_TARGETS:
         metrics["per_target"] = _per_target({"model": model, **measured})
+    if exclusive:
+        scorers = {"model": scores, **{name: baseline.scores for name, baseline in baselines.items()}}
+        metrics["accuracy"] = {
+            group: {name: measure_classes(labels, each, targets, group) for name, each in scorers.items()}
+            for group in exclusive
+        }
     metrics["provenance"] = provenance
     with atomic_folder(folder, force=force, holding=MARKER) as partial:
         text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
@@ -105,6 +114,9 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     if left_out:
         caption += f"; left out of means, with fewer than {metrics['min_positives']} positives or no negative: "
         caption += ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+    for group, scorers in metrics.get("accuracy", {}).items():
+        shown = (f"{name.replace('_', ' ')} {each['accuracy']:.3f}" for name, each in scorers.items())
+        caption += f"\naccuracy of {group}: {', '.join(shown)}"
     table = Table(box=SIMPLE_HEAD, caption=escape(caption), caption_justify="left")
     if "per_target" in metrics:
         _fill_by_target(table, metrics)

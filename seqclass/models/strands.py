@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +33,20 @@ def to_front(flipped: Tensor, mask: Tensor) -> Tensor:
     return flipped.gather(1, place)
 
 
-def strand_mean(model: nn.Module, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of the probabilities of the two strands, `(batch, targets)`; exactly the same for either strand."""
-    forward = torch.sigmoid(model(tokens, mask).float())
-    reverse = torch.sigmoid(model(reverse_complement(tokens, mask), mask).float())
+def strand_mean(
+    model: nn.Module,
+    tokens: Tensor,
+    mask: Tensor | None = None,
+    activation: Callable[[Tensor], Tensor] = torch.sigmoid,
+) -> Tensor:
+    """Mean of the probabilities of the two strands, `(batch, targets)`; exactly the same for either strand.
+
+    Args:
+        model: From tokens and a mask to logits.
+        tokens: `(batch, length)` integers, or `(batch, length, 4)` soft letters.
+        mask: `(batch, length)`, True at real residues.
+        activation: From logits to probabilities.
+    """
+    forward = activation(model(tokens, mask).float())
+    reverse = activation(model(reverse_complement(tokens, mask), mask).float())
     return (forward + reverse) / 2

@@ -16,6 +16,7 @@ from seqclass.blocks import (
     TransformerXLEncoder,
     WideResNetStem,
 )
+from seqclass.errors import AssemblyError
 from seqclass.models.classifier import SequenceClassifier
 from seqclass.models.registry import register_model
 
@@ -25,7 +26,7 @@ def wrn_transformer_xl(
     num_targets: int,
     alphabet: str = "dna",
     length: int | None = 1000,
-    bin: int = 200,
+    bin: int | None = 200,
     embedding: Literal["learned", "one-hot"] = "learned",
     channels: int = 64,
     widths: Sequence[int] = (64, 128, 256),
@@ -47,7 +48,7 @@ def wrn_transformer_xl(
         num_targets: Number of logits.
         alphabet: "dna" or "protein".
         length: Residues of a sample; only a flattening head needs and keeps it.
-        bin: Residues in the middle that the labels describe; "centre-max" averages over them.
+        bin: Residues in the middle that the labels describe, over which "centre-max" averages; None for all of them.
         embedding: Learned vectors of `channels`, or one-hot letters.
         channels: Channels of the learned embedding and of the first convolution.
         widths: Output channels of each residual block.
@@ -65,7 +66,15 @@ def wrn_transformer_xl(
 
     Returns:
         A model that takes `(batch, length)` tokens.
+
+    Raises:
+        AssemblyError: The head is to flatten, and samples are of no one length; or two blocks do not fit.
     """
+    if pool == "flatten" and length is None:
+        raise AssemblyError(
+            "samples differ in length, and a head that flattens positions takes one",
+            remedy="Build the model with --model.pool centre-max",
+        )
     letters = OneHotEmbedding(alphabet) if embedding == "one-hot" else LearnedEmbedding(channels, alphabet)
     stem = WideResNetStem(letters.out_channels, channels, widths, strides, expansion)
     encoder = TransformerXLEncoder(stem.out_channels, layers, heads, head_size, inner, causal, encoder_dropout)
@@ -73,6 +82,6 @@ def wrn_transformer_xl(
     if pool == "flatten":
         pooling = Flatten(stem.out_length(length or 0))
     else:
-        pooling, length = CentreMax(max(1, bin // stem.stride)), None
+        pooling, length = CentreMax(None if bin is None else max(1, bin // stem.stride)), None
     head = DenseHead(2 * stem.out_channels, num_targets, pooling, hidden, head_dropout)
     return SequenceClassifier(letters, stem, encoder, head, "concatenate", get_alphabet(alphabet).name, length)

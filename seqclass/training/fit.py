@@ -34,7 +34,7 @@ from seqclass.terminal import say, show
 from seqclass.training.checkpoints import AtomicCheckpointIO
 from seqclass.training.data import StoreDataModule
 from seqclass.training.reporting import EpochLines
-from seqclass.training.task import MultiLabelTask, Recipe
+from seqclass.training.task import ClassificationTask, Recipe
 
 # These arguments of a model come from the store, not from the command line.
 FROM_STORE = ("num_targets", "alphabet", "length", "bin")
@@ -90,7 +90,8 @@ def fit_run(
     store = data.store
     _check_splits(store)
     bundle = _new_bundle(build, name, options, store)
-    best = ModelCheckpoint(dirpath=out / "checkpoints", filename="best", monitor="valid/average_precision", mode="max")
+    task = ClassificationTask(bundle, store.layout, Recipe(**options.recipe), data.augmentation, options.seed)
+    best = ModelCheckpoint(dirpath=out / "checkpoints", filename="best", monitor=task.monitor, mode="max")
     callbacks: list[Callback] = [best, EpochLines(), LearningRateMonitor("step")]
     interactive = sys.stderr.isatty()
     if interactive:
@@ -112,7 +113,6 @@ def fit_run(
         raise TrainingError(
             f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
         ) from error
-    task = MultiLabelTask(bundle, Recipe(**options.recipe))
     if not is_first:
         trainer.fit(task, data)
         return {}
@@ -123,6 +123,7 @@ def fit_run(
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
             f"{store.num_targets} targets, {trainer.precision}; TensorBoard: tensorboard --logdir {out / 'logs'}"
         )
+        say(f"training: {data.train_dataloader()}")
         start = time.monotonic()
         trainer.fit(task, data)
         if not best.best_model_path:
@@ -136,7 +137,7 @@ def fit_run(
             "training_seconds": round(time.monotonic() - start, 1),
             "steps": trainer.global_step,
             "kept_epoch": kept["epoch"] + 1,
-            "valid_average_precision": float(best.best_model_score or 0),
+            task.monitor.replace("/", "_"): float(best.best_model_score or 0),
         }
         bundle.save(out / "bundle")
     if not options.evaluate or not len(store.samples("test")):
@@ -170,7 +171,7 @@ def _check_splits(store: Store) -> None:
                 remedy="Import it again with --valid-chroms or --valid-regions",
                 file=store.path,
             )
-    if not counted_targets(store.positives("valid"), len(store.samples("valid"))).any():
+    if not counted_targets(*store.label_counts("valid")[:2]).any():
         raise TrainingError(
             "no target has both positives and negatives among the validation samples, so no epoch is the best",
             remedy="Import it again with a larger validation split",
@@ -198,18 +199,21 @@ def _in_place_of(out: Path) -> Iterator[None]:
 
 def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace, store: Store) -> Bundle:
     """An untrained model for the store's targets, with what is known of its origin."""
-    known: dict[str, Any] = {"num_targets": store.num_targets, "alphabet": store.alphabet.name, "length": store.window}
+    given: dict[str, Any] = {"num_targets": store.num_targets, "alphabet": store.alphabet.name, "length": store.window}
     bin = store.provenance.get("bin")
-    if bin is not None:
-        known["bin"] = bin
+    if bin is not None or store.window is None:
+        given["bin"] = bin
     wanted = inspect.signature(build).parameters
-    model = build(**{key: value for key, value in known.items() if key in wanted}, **(options.get("model") or {}))
+    model = build(**{key: value for key, value in given.items() if key in wanted}, **(options.get("model") or {}))
     # A block that a bundle cannot hold is refused before training, not after.
     model.config()
-    positives = store.positives("train")
+    positives, known, _ = store.label_counts("train")
     if options.recipe.prior_from_train:
-        count = len(store.samples("train"))
-        model.set_prior(torch.from_numpy((positives + 0.5) / (count + 1)))
+        prior = (positives + 0.5) / (known + 1)
+        for members in map(store.layout.members, store.layout.exclusive):
+            # Softmax takes the logarithm of a share to the share, as sigmoid takes its logit.
+            prior[members] /= 1 + prior[members]
+        model.set_prior(torch.from_numpy(prior))
     provenance = {
         "experiment": name,
         "seed": options.seed,
@@ -221,7 +225,8 @@ def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace,
         "versions": versions() | {"pytorch-lightning": pl.__version__},
         "command": shlex.join(sys.argv),
     }
-    return Bundle(model, store.targets, [int(count) for count in positives], store.window, bin, provenance)
+    counts = [int(count) for count in positives]
+    return Bundle(model, list(store.targets), counts, store.window, bin, store.layout.exclusive, provenance)
 
 
 def _quieten_lightning() -> None:

@@ -35,7 +35,7 @@ class EpochLines(pl.Callback):
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"{speed:,.0f} samples/s"]
         parts += [
             f"{name} {float(values[name]):.4f}"
-            for name in ("train/loss", "valid/loss", "valid/average_precision", "valid/auroc")
+            for name in ("train/loss", "valid/loss", "valid/accuracy", "valid/average_precision", "valid/auroc")
             if name in values
         ]
         if trainer.is_global_zero:

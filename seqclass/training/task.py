@@ -1,4 +1,4 @@
-"""Multi-label classification as a Lightning task: loss, optimiser, schedule, validation."""
+"""Classification as a Lightning task: loss, optimiser, schedule, validation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqclass.bundle import Bundle
+from seqclass.data.augment import Augmentation
+from seqclass.data.labels import LabelLayout
 from seqclass.data.loader import Batch
 from seqclass.errors import TrainingError
 from seqclass.evaluation.multilabel import counted_targets
-from seqclass.metrics.ranking import rank_targets
+from seqclass.metrics import MISSING, rank_targets
 from seqclass.predict import probabilities
+from seqclass.training.losses import label_loss
 
 
 @dataclass
@@ -36,21 +39,40 @@ class Recipe:
     prior_from_train: bool = True
 
 
-class MultiLabelTask(pl.LightningModule):
-    """Binary cross-entropy over all targets, AdamW, linear warm-up and cosine decay.
+class ClassificationTask(pl.LightningModule):
+    """The loss of `label_loss`, AdamW, linear warm-up and cosine decay.
 
     Args:
         bundle: The model that is trained, with its targets.
+        layout: What the labels of a batch mean.
         recipe: How.
+        augmentation: Which residues are replaced while training.
+        seed: Of what is replaced.
+
+    Attributes:
+        monitor: The metric on validation by which the best epoch is known: mean average precision of the yes-or-no
+            targets, or where there are none, accuracy.
     """
 
-    def __init__(self, bundle: Bundle, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        layout: LabelLayout,
+        recipe: Recipe,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self.bundle = bundle
+        self.layout = layout
         self.model = bundle.model
         self.recipe = recipe
+        self.augmentation = augmentation or Augmentation()
+        self.seed = seed
+        self.monitor = "valid/average_precision" if len(layout.binary) else "valid/accuracy"
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._right: list[Tensor] = []
 
     def configure_optimizers(self) -> Any:
         decayed: list[torch.nn.Parameter] = []
@@ -99,34 +121,52 @@ class MultiLabelTask(pl.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        labels = batch.labels(self.model.num_targets)
-        loss = F.binary_cross_entropy_with_logits(self.model(batch.tokens).float(), labels)
+        inputs = batch.inputs
+        if not inputs.is_floating_point():
+            inputs = self.augmentation.corrupt(inputs, self.bundle.alphabet, self.seed, self.global_step)
+        loss = label_loss(self.model(inputs, batch.mask), batch, self.layout) * batch.weight
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}",
                 remedy="Lower --recipe.learning_rate, or train with --trainer.precision 32-true",
             )
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.packed))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        labels = batch.labels(self.model.num_targets)
-        scores = probabilities(self.bundle, batch.tokens)
-        likelihood = torch.where(labels.bool(), scores, 1 - scores).clamp_min(1e-7)
-        self.log("valid/loss", -likelihood.log().mean(), batch_size=len(labels), sync_dist=True)
-        self._scores.append(scores.cpu())
-        self._labels.append(labels.to(torch.uint8).cpu())
+        scores = probabilities(self.bundle, batch.inputs, batch.mask).clamp(1e-7, 1 - 1e-7)
+        # Sigmoid and softmax take these back to the probabilities, of which some are means over strands.
+        logits = torch.logit(scores)
+        for group in self.layout.exclusive:
+            members = torch.from_numpy(self.layout.members(group)).to(scores.device)
+            logits[:, members] = scores[:, members].log()
+        loss = label_loss(logits, batch, self.layout)
+        self.log("valid/loss", loss, batch_size=len(batch.packed), sync_dist=True)
+        for group, classes in zip(self.layout.exclusive, batch.classes(self.layout).unbind(1), strict=True):
+            guess = scores[:, torch.from_numpy(self.layout.members(group)).to(scores.device)].argmax(dim=1)
+            self._right.append((guess == classes)[classes != MISSING].float().cpu())
+        if len(self.layout.binary):
+            columns = torch.from_numpy(self.layout.binary).to(scores.device)
+            labels, present = batch.binary(self.layout).to(torch.int8), batch.present(self.layout)
+            self._labels.append((labels if present is None else torch.where(present, labels, MISSING)).cpu())
+            self._scores.append(scores[:, columns].cpu())
 
     def on_validation_epoch_end(self) -> None:
-        scores, labels = torch.cat(self._scores), torch.cat(self._labels)
-        self._scores, self._labels = [], []
-        if self.trainer.world_size > 1:
-            scores, labels = self._gather(scores), self._gather(labels)
-        metrics = rank_targets(labels.numpy(), scores.numpy())
-        positives = labels.sum(dim=0, dtype=torch.long).numpy()
-        counted = counted_targets(positives, len(labels))
-        self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
-        self.log("valid/auroc", float(metrics.auroc[counted].mean()))
+        if self._right:
+            right = torch.cat(self._right)
+            counts = torch.stack([right.sum(), torch.tensor(float(len(right)))]).to(self.device)
+            hits, known = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+            self.log("valid/accuracy", hits / max(1, known), prog_bar=True)
+        if self._scores:
+            scores, labels = torch.cat(self._scores), torch.cat(self._labels)
+            if self.trainer.world_size > 1:
+                scores, labels = self._gather(scores), self._gather(labels)
+            metrics = rank_targets(labels.numpy(), scores.numpy())
+            known = (labels != MISSING).sum(dim=0).numpy()
+            counted = counted_targets((labels == 1).sum(dim=0).numpy(), known)
+            self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
+            self.log("valid/auroc", float(metrics.auroc[counted].mean()))
+        self._scores, self._labels, self._right = [], [], []
 
     def _gather(self, values: Tensor) -> Tensor:
         """All ranks' rows; the shares differ in size by at most a row, so the shorter are padded for the exchange."""

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from seqclass.alphabets import DNA
-from seqclass.data.store import Views, pack_labels
-from seqclass.data.writer import write_store
 from seqclass.targets import Target
 
 CONTIGS = {"chrI": "ACGTNACGGT" * 7, "chrII": "TTGACA" * 5}
@@ -28,6 +25,11 @@ def labels() -> np.ndarray:
 
 def main() -> None:
     """Writes the file."""
+    # As they were in that commit.
+    from seqclass.alphabets import DNA
+    from seqclass.data.store import Views, pack_labels
+    from seqclass.data.writer import write_store
+
     with write_store(Path(__file__).with_name("store_version_1.h5"), DNA, force=True) as writer:
         for name, letters in CONTIGS.items():
             writer.add_contigs([name], DNA.encode(letters))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from seqclass.alphabets import DNA, Tokens, reverse_complement
 from seqclass.atomic import atomic_folder, check_free
 from seqclass.data.simulate.motifs import CONSENSUS, Matrix, consensus_ppm, draw, meme_text, read_meme, scan
-from seqclass.data.store import Indices, Store, Tape
+from seqclass.data.store import Indices, Store
+from seqclass.data.tape import read_samples
 from seqclass.errors import SourceError
 
 PAIR = ("Reb1", "Rap1")
@@ -262,7 +263,7 @@ def true_motif_scores(folder: str | Path, store: Store, samples: Indices) -> NDA
     scores = np.empty((len(samples), store.num_targets))
     for begin in range(0, len(samples), _SAMPLES_AT_ONCE):
         rows = slice(begin, begin + _SAMPLES_AT_ONCE)
-        windows = Tape(store, samples[rows]).windows(samples[rows])
+        windows = read_samples(store, samples[rows])[0]
         for column, target in enumerate(store.targets):
             scores[rows, column] = _best_in_bin(windows, ppms[target.name], background, bin)
     return scores

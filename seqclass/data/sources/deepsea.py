@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from seqclass.alphabets import DNA, Tokens, reverse_complement
 from seqclass.atomic import check_free
+from seqclass.data.labels import pack_labels
 from seqclass.data.sources.matlab import MatlabArray, Slices, find_array
-from seqclass.data.store import SPLITS, Store, Views, pack_labels
+from seqclass.data.store import SPLITS, Store, Views
 from seqclass.data.writer import StoreWriter, write_store
 from seqclass.errors import SourceError
 from seqclass.progress import progress

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,24 +45,112 @@ def read_targets(
         else:
             nameless = np.zeros(len(intervals), dtype=np.int32)
             found.append((_stem(file.name), Intervals(**{**vars(intervals), "names": [""], "name": nameless})))
-    empty = [part.path.name for _, part in found if not len(part)]
-    if empty:
-        notes.append(f"peak files that are empty and give no target: {listing(empty)}")
-    by_target: dict[Target, list[Intervals]] = {}
-    for stem, part in found:
-        if len(part):
-            name = table.get(stem, stem)
-            by_target.setdefault(Target(name, groups.get(name, "")), []).append(part)
-    if not by_target:
-        raise IntervalError("there is not one peak", remedy="Give files that hold peaks", file=given[0])
-    check_targets(list(by_target))
-    merged = [f"{target.name} ({len(parts)})" for target, parts in by_target.items() if len(parts) > 1]
-    if merged:
-        notes.append(f"files of equal target name are merged: {listing(merged)}")
+    names_of = (table.get(stem, stem) for stem, _ in found)
+    targets = [Target(name, groups.get(name, "")) for name in names_of]
+    by_target = _by_target(zip(targets, (part for _, part in found), strict=True), given[0], notes)
     strange = set(table) - {stem for stem, _ in found}
     if strange:
         notes.append(f"entries without peaks in the table of names: {listing(sorted(strange))}")
     return by_target, len(files)
+
+
+def read_sheet(path: str | Path, notes: list[str]) -> dict[Path, Target]:
+    """The peak files that a sample sheet lists, with the target of each.
+
+    Args:
+        path: A table, tab-separated, whose first line names its columns: path (relative to the sheet), target and, if
+            you like, group. Files of one target are merged.
+        notes: Gets a sentence on columns that are not used.
+
+    Raises:
+        SourceError: A column or a cell is missing, a file is not there or listed twice, or a target is in two groups.
+        SequenceError: The sheet itself is missing.
+        SeqclassError: A name cannot be a target's.
+    """
+    path = Path(path)
+    columns: list[str] | None = None
+    line_of: dict[Path, int] = {}
+    samples: dict[Path, Target] = {}
+    groups: dict[str, tuple[str, int]] = {}
+
+    def refuse(problem: str, remedy: str, line: int | None = None) -> SourceError:
+        return SourceError(problem, remedy=remedy, file=path, record=line)
+
+    with open_maybe_gzip(path) as stream:
+        for number, raw in enumerate(stream, start=1):
+            text = raw.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n")
+            if not text.strip() or text.startswith("#"):
+                continue
+            cells = [cell.strip() for cell in text.split("\t")]
+            if columns is None:
+                columns = cells
+                if not {"path", "target"} <= set(columns) or len(set(columns)) < len(columns):
+                    raise refuse(
+                        f"the columns are {', '.join(map(repr, columns))[:100]}, where path, target and (if you like) "
+                        "group are expected",
+                        "Begin with a line that names the columns, each once, separated by tabs",
+                        number,
+                    )
+                continue
+            if len(cells) != len(columns):
+                raise refuse(
+                    f"{len(cells)} cells under {len(columns)} columns", "Separate the cells by single tabs", number
+                )
+            row = dict(zip(columns, cells, strict=True))
+            file = path.parent / row["path"]
+            target = Target(row["target"], row.get("group", ""))
+            if not row["path"] or not target.name:
+                raise refuse(f"the {'target' if row['path'] else 'path'} is empty", "Fill in path and target", number)
+            check_targets([target], file=path)
+            if not os.path.isfile(file):  # False as well of what no path can be
+                raise refuse(
+                    f"there is no file {str(file)[:200]!r}", "Write paths relative to the folder of this sheet", number
+                )
+            group, before = groups.setdefault(target.name, (target.group, number))
+            if group != target.group:
+                raise refuse(
+                    f"target '{target.name}' is in the group '{target.group}', and on line {before} in '{group}'",
+                    "Give each target one group",
+                    number,
+                )
+            before = line_of.setdefault(file.resolve(), number)
+            if before != number:
+                raise refuse(f"{row['path']} is also on line {before}", "List each file once", number)
+            samples[file] = target
+    if not samples:
+        raise refuse("the sheet lists no files", "Write a line for each file under a line that names the columns")
+    unused = [column for column in columns or [] if column not in ("path", "target", "group")]
+    if unused:
+        notes.append(f"columns of {path.name} that are not used: {listing(unused)}")
+    return samples
+
+
+def read_samples(samples: Mapping[Path, Target], notes: list[str]) -> tuple[dict[Target, list[Intervals]], int]:
+    """As `read_targets`, for the files of a sheet, each of the one target that the sheet says."""
+    parts = [(target, read_intervals(file)) for file, target in track(samples.items(), "Reading peaks", len(samples))]
+    return _by_target(parts, next(iter(samples)), notes), len(samples)
+
+
+def _by_target(
+    found: Iterable[tuple[Target, Intervals]], first: Path, notes: list[str]
+) -> dict[Target, list[Intervals]]:
+    """The peaks of each target that has any."""
+    by_target: dict[Target, list[Intervals]] = {}
+    empty: list[str] = []
+    for target, part in found:
+        if len(part):
+            by_target.setdefault(target, []).append(part)
+        else:
+            empty.append(part.path.name)
+    if empty:
+        notes.append(f"peak files that are empty and give no target: {listing(empty)}")
+    if not by_target:
+        raise IntervalError("there is not one peak", remedy="Give files that hold peaks", file=first)
+    check_targets(list(by_target))
+    merged = [f"{target.name} ({len(parts)})" for target, parts in by_target.items() if len(parts) > 1]
+    if merged:
+        notes.append(f"files of equal target name are merged: {listing(merged)}")
+    return by_target
 
 
 def _peak_files(path: Path) -> list[Path]:

@@ -8,11 +8,9 @@ is the task of DeepSEA (Zhou and Troyanskaya, Nature Methods 2015).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +18,14 @@ from numpy.typing import NDArray
 from seqclass.alphabets import DNA, Tokens
 from seqclass.atomic import check_free
 from seqclass.data.bins import BinAxis, LabelRule
-from seqclass.data.chromosomes import ChromosomeNames, listing, renaming_note, same_chromosome
+from seqclass.data.chromosomes import ChromosomeNames, listing, renaming_note
 from seqclass.data.fasta import FastaRecord, read_fasta
-from seqclass.data.intervals import Intervals, Union, parse_region, read_intervals
-from seqclass.data.sources.peak_files import read_targets
-from seqclass.data.store import SPLITS, Packed, Store, Views, pack_labels
+from seqclass.data.intervals import Intervals, Union, read_intervals
+from seqclass.data.labels import Packed, pack_labels
+from seqclass.data.sources.negatives import Negatives, window_gc
+from seqclass.data.sources.peak_files import read_samples, read_sheet, read_targets
+from seqclass.data.sources.peak_splits import exclude, held_out, judge, refuse_common
+from seqclass.data.store import SPLITS, Store, Views
 from seqclass.data.writer import write_store
 from seqclass.errors import IntervalError, SequenceError, SourceError
 from seqclass.progress import track
@@ -41,11 +42,13 @@ def import_peaks(
     out: PathLike,
     *,
     genome: PathLike,
-    peaks: PathLike | Sequence[PathLike],
+    peaks: PathLike | Sequence[PathLike] = (),
+    sheet: PathLike | None = None,
     window: int = 1000,
     bin: int = 200,
     label_rule: str = "auto",
     keep: str = "all",
+    negatives: str | None = None,
     min_positives: int = 1,
     max_n: float = 0.5,
     valid_chroms: Sequence[str] = (),
@@ -68,12 +71,15 @@ def import_peaks(
         peaks: A folder of BED, narrowPeak or broadPeak files (plain or gzip), or files; one target a file, named by its
             stem. A single file holds several targets if column 4 names one in every line, on two lines each on
             average, or if `names` lists them; a note says how it was read.
+        sheet: Instead of `peaks`, a table with the columns path, target and (if you like) group, see `read_sheet`.
         window: What a model sees, in bp, centred on the bin.
         bin: What is labelled, in bp; bins do not overlap, and a chromosome's last, partial bin is left out.
         label_rule: `summit` or `midpoint` (the bin in which that lies is positive); `overlap:F` (bins of which more
             than the share F lies in the union of the target's peaks); or `auto`: by peak, overlap:0.5 for those wider
             than a bin, else the summit where the file gives one, else the midpoint.
         keep: `all` bins; `labelled` ones; or `ratio:N`, N without a label for each with one, in each split.
+        negatives: `gc:R`, for peaks of one target: R bins without a label for each with one, in each split, drawn among
+            those whose windows have the GC share of the positives' windows; notes say how near they came.
         min_positives: Targets with fewer positive bins are dropped; those without any always are.
         max_n: Windows with a larger share of N (what lies beyond a chromosome's ends included) are dropped.
         valid_chroms: Chromosomes of the validation split, by any of their names.
@@ -83,11 +89,11 @@ def import_peaks(
             splits, validation windows that touch the test split are dropped, and training windows that touch either.
         test_regions: Likewise.
         blacklist: BED; bins that touch it are dropped.
-        names: A table, tab-separated: stem (or name in column 4), target name and optionally group. Equal names are
-            merged.
+        names: A table for `peaks`, tab-separated: stem (or name in column 4), target name and optionally group. Equal
+            names are merged.
         chrom_alias: A table of chromosome names that mean the same, see `ChromosomeNames`.
         dedupe_targets: Keep only the first of targets that have identical labels.
-        seed: For the choice that `ratio:N` makes.
+        seed: For the choice that `ratio:N` and `gc:R` make.
         force: Replace what stands at `out`.
 
     Returns:
@@ -101,7 +107,7 @@ def import_peaks(
         SeqclassError: A name cannot be a target's, or `out` is one of the files that are read.
     """
     rule = LabelRule.parse(label_rule)
-    unlabelled_per_labelled = _parse_keep(keep)
+    wanted = Negatives.parse(keep, negatives)
     if bin < 1 or window < bin or (window - bin) % 2:
         raise SourceError(
             f"a window of {window} bp cannot be centred on a bin of {bin} bp",
@@ -110,27 +116,41 @@ def import_peaks(
     if not 0 <= max_n <= 1:
         raise SourceError(f"--max-n is {max_n}", remedy="Give the share of N in a window, from 0 to 1")
     given = [peaks] if isinstance(peaks, str | Path) else list(peaks)
-    check_free(out, force, inputs=[genome, *given, names, chrom_alias, blacklist])
+    notes: list[str] = []
+    if bool(given) == (sheet is not None):
+        raise SourceError(
+            "there are peak files and a sheet" if given else "there are neither peak files nor a sheet",
+            remedy="Give one of --peaks and --sheet",
+        )
+    if sheet is not None and names is not None:
+        raise SourceError("--names is given with --sheet, which names its targets itself", remedy="Leave out --names")
+    samples = {} if sheet is None else read_sheet(sheet, notes)
+    check_free(out, force, inputs=[genome, *given, sheet, *samples, names, chrom_alias, blacklist])
     genome = Path(genome)
     if genome.is_fifo():
         raise SequenceError(
             "this is a pipe, and the genome is read twice", remedy="Write it to a file first", file=genome
         )
-    notes: list[str] = []
 
-    by_target, num_files = read_targets(given, names, notes)
+    by_target, num_files = read_targets(given, names, notes) if sheet is None else read_samples(samples, notes)
+    if wanted.same_gc and len(by_target) > 1:
+        raise SourceError(
+            f"{wanted.said} is for the peaks of one target, and there are {len(by_target)}: "
+            f"{listing([target.name for target in by_target])}",
+            remedy="Import one target, or use --keep",
+        )
     lengths = _measure(genome)
     chromosomes = ChromosomeNames(list(lengths), file=genome, aliases=chrom_alias)
     places = _first_places(part for parts in by_target.values() for part in parts)
     matched = chromosomes.find(places)
-    excluded = _exclude(exclude_chroms, chromosomes, matched, places)
+    excluded = exclude(exclude_chroms, chromosomes, matched, places)
     chromosomes.require(matched, {name: place for name, place in places.items() if name not in excluded})
     notes += renaming_note(matched, "the peaks")
 
     axis = BinAxis({name: length for name, length in lengths.items() if name not in excluded}, bin)
-    valid = _held_out("valid", valid_chroms, valid_regions, axis, chromosomes, matched)
-    test = _held_out("test", test_chroms, test_regions, axis, chromosomes, matched)
-    _refuse_common(valid, test, axis)
+    valid = held_out("valid", valid_chroms, valid_regions, axis, chromosomes, matched)
+    test = held_out("test", test_chroms, test_regions, axis, chromosomes, matched)
+    refuse_common(valid, test, axis)
     positive, rule_counts = _label(by_target, rule, axis, matched, notes)
     blacklisted = _read_blacklist(blacklist, axis, chromosomes, excluded, notes)
 
@@ -138,15 +158,18 @@ def import_peaks(
         split = np.zeros(len(axis.chrom), dtype=np.uint8)
         dropped: Counter[str] = Counter()
         kept = np.zeros(len(axis.chrom), dtype=bool)
+        gc = np.empty(len(axis.chrom) if wanted.same_gc else 0, dtype=np.float32)
         ambiguous = 0
-        wanted = (record for record in read_fasta(genome) if record.name not in excluded)
-        for index, record in enumerate(track(wanted, "Cutting the genome", len(axis.names), "chromosomes")):
+        included = (record for record in read_fasta(genome) if record.name not in excluded)
+        for index, record in enumerate(track(included, "Cutting the genome", len(axis.names), "chromosomes")):
             tokens, masked = _encode(record, genome)
             ambiguous += masked
             writer.add_contigs([record.name], tokens)
-            stretch, fate = _judge(axis, index, tokens, window, max_n, blacklisted, (valid, test))
+            stretch, fate = judge(axis, index, tokens, window, max_n, blacklisted, (valid, test))
             kept[stretch], split[stretch] = fate.kept, fate.split
             dropped.update(fate.dropped)
+            if wanted.same_gc:
+                gc[stretch] = window_gc(tokens, window, bin)
         if ambiguous:
             notes.append(f"ambiguous letters of the genome (R, Y, ...) read as N: {ambiguous:,}")
         notes += [f"bins dropped because {reason}: {count:,}" for reason, count in dropped.items()]
@@ -156,15 +179,11 @@ def import_peaks(
         labelled = np.zeros(len(bins), dtype=bool)
         for rows in rows_by_target:
             labelled[rows] = True
-        chosen = _sample(labelled, split[bins], unlabelled_per_labelled, seed)
+        chosen, found = wanted.choose(labelled, split[bins], gc[bins] if wanted.same_gc else gc, seed)
+        notes += found
         new_row = np.cumsum(chosen, dtype=np.int32) - np.int32(1)
         rows_by_target = [new_row[rows] for rows in rows_by_target]
         bins = bins[chosen]
-        if not chosen.all():
-            notes.append(
-                f"--keep {keep} left out {(~chosen).sum():,} bins without a label, in validation and test too: average "
-                "precision comes out higher than on all bins"
-            )
 
         writer.set_targets(targets)
         blocks = -(-len(bins) // _ROWS_AT_ONCE)
@@ -191,6 +210,7 @@ def import_peaks(
                 "label_rule": label_rule,
                 "peaks_by_rule": rule_counts,
                 "keep": keep,
+                "negatives": negatives,
                 "min_positives": min_positives,
                 "max_n": max_n,
                 "valid": [*valid_chroms, *valid_regions],
@@ -206,20 +226,6 @@ def import_peaks(
             }
         )
     return Store(out)
-
-
-def _parse_keep(text: str) -> float | None:
-    """How many unlabelled bins are kept for each labelled one; None for all."""
-    if text == "all":
-        return None
-    if text == "labelled":
-        return 0.0
-    kind, _, ratio = text.partition(":")
-    if kind == "ratio" and re.fullmatch(r"\d+(\.\d*)?|\.\d+", ratio):
-        return float(ratio)
-    raise SourceError(
-        f"--keep is '{text}'", remedy="Choose all, labelled, or ratio:N with N unlabelled bins a labelled"
-    )
 
 
 def _first_places(parts: Iterable[Intervals]) -> dict[str, tuple[Path, int]]:
@@ -252,73 +258,6 @@ def _encode(record: FastaRecord, genome: Path) -> tuple[Tokens, int]:
     except SequenceError as error:
         place = f"sequence '{record.name}' (line {record.line})"
         raise SequenceError(error.problem, remedy=error.remedy, file=genome, record=place) from None
-
-
-def _resolve(name: str, option: str, chromosomes: ChromosomeNames, matched: Mapping[str, str]) -> str:
-    own = chromosomes.find([name]).get(name) or matched.get(name)
-    if own is None:
-        raise IntervalError(
-            f"{option} names chromosome '{name}', which the genome does not have",
-            remedy=f"Name one of {listing(chromosomes.names, 30)}",
-            file=chromosomes.file,
-        )
-    return own
-
-
-def _exclude(
-    wanted: Sequence[str],
-    chromosomes: ChromosomeNames,
-    matched: Mapping[str, str],
-    places: Mapping[str, tuple[Path, int]],
-) -> set[str]:
-    """The names, the genome's and those that only the peaks have, of the chromosomes that are left out."""
-    excluded: set[str] = set()
-    for name in wanted:
-        only_peaks = {other for other in places if other not in matched and same_chromosome(name, other)}
-        excluded |= only_peaks or {_resolve(name, "--exclude-chroms", chromosomes, matched)}
-    return excluded
-
-
-def _held_out(
-    split: str,
-    chroms: Sequence[str],
-    regions: Sequence[str],
-    axis: BinAxis,
-    chromosomes: ChromosomeNames,
-    matched: Mapping[str, str],
-) -> Union:
-    """Where on the axis a split's regions lie, whole chromosomes among them."""
-    starts: list[int] = []
-    ends: list[int] = []
-    wanted: list[tuple[str, str, int, int | None]] = [(chrom, f"--{split}-chroms", 0, None) for chrom in chroms]
-    wanted += [(r.chrom, f"--{split}-regions", r.start, r.end) for r in map(parse_region, regions)]
-    for chrom, option, start, end in wanted:
-        own = _resolve(chrom, option, chromosomes, matched)
-        if own not in axis.names:
-            raise IntervalError(
-                f"chromosome '{chrom}' of {option} is excluded", remedy="Leave it out of one of the two options"
-            )
-        index = axis.names.index(own)
-        length = int(axis.length[index])
-        if end is not None and end > length:
-            raise IntervalError(
-                f"the region {chrom}:{start + 1}-{end} of {option} lies outside its chromosome, which has {length} bp",
-                remedy="Give a region of this genome",
-                file=chromosomes.file,
-            )
-        starts.append(int(axis.origin[index]) + start)
-        ends.append(int(axis.origin[index]) + (length if end is None else end))
-    return Union(starts, ends)
-
-
-def _refuse_common(valid: Union, test: Union, axis: BinAxis) -> None:
-    common = np.flatnonzero(valid.covered(test.start, test.end))
-    if len(common):
-        chrom = axis.names[axis.chrom[test.start[common[0]] // axis.bin]]
-        raise IntervalError(
-            f"part of chromosome {chrom} is both in the validation and in the test split",
-            remedy="Hold each chromosome or region out for one of the two",
-        )
 
 
 def _label(
@@ -369,61 +308,6 @@ def _read_blacklist(
     return Union(start, end)
 
 
-class _Fate(NamedTuple):
-    """What becomes of the bins of a chromosome: which are kept, in which split, how many were dropped and why."""
-
-    kept: Mask
-    split: NDArray[np.uint8]
-    dropped: Counter[str]
-
-
-def _judge(
-    axis: BinAxis,
-    index: int,
-    tokens: Tokens,
-    window: int,
-    max_n: float,
-    blacklisted: Union,
-    held_out: tuple[Union, Union],
-) -> tuple[slice, _Fate]:
-    """Which bins of a chromosome become samples of which split; also the rows that they take among all bins."""
-    origin, limit = int(axis.origin[index]), int(axis.origin[index]) + len(tokens)
-    begin = np.arange(origin, limit, axis.bin)
-    end = begin + axis.bin
-    flank = (window - axis.bin) // 2
-    low, high = np.maximum(begin - flank, origin), np.minimum(end + flank, limit)
-
-    is_n = np.zeros(len(tokens) + 2, dtype=bool)
-    is_n[1:-1] = tokens == DNA.unknown_token
-    edges = np.flatnonzero(is_n[1:] != is_n[:-1])
-    unknown = Union(origin + edges[::2], origin + edges[1::2])
-    num_n = window - (high - low) + unknown.covered(low, high)
-
-    valid, test = held_out
-    in_valid, in_test = (region.covered(begin, end) == axis.bin for region in (valid, test))
-    split = np.select([in_valid, in_test], [SPLITS.index("valid"), SPLITS.index("test")]).astype(np.uint8)
-
-    kept = end <= limit
-    dropped: Counter[str] = Counter()
-
-    def drop(reason: str, bad: Mask) -> None:
-        dropped[reason] += int((kept & bad).sum())
-        kept[bad] = False
-
-    def touches(region: Union, inside: Mask) -> Mask:
-        seen = Union(low[kept & inside], high[kept & inside])
-        touching: Mask = region.covered(low, high) + seen.covered(low, high) > 0
-        return touching
-
-    drop("the blacklist touches them", blacklisted.covered(begin, end) > 0)
-    drop(f"more than {max_n:g} of the window is N", num_n > max_n * window)
-    touches_test = touches(test, in_test)
-    drop("a validation window touches the test split", in_valid & touches_test)
-    drop("a training window touches a held-out split", (split == 0) & (touches_test | touches(valid, in_valid)))
-    rows = slice(int(axis.first[index]), int(axis.first[index]) + len(begin))
-    return rows, _Fate(kept, split, +dropped)
-
-
 def _choose_targets(
     positive: Mapping[Target, Bins], kept: Mask, min_positives: int, dedupe: bool, notes: list[str]
 ) -> tuple[list[Target], list[Bins]]:
@@ -465,19 +349,6 @@ def _choose_targets(
         fate = "dropped" if dedupe else "kept (--dedupe-targets drops them)"
         notes.append(f"targets with the labels of another, {fate}: {listing(twins)}")
     return targets, rows_by_target
-
-
-def _sample(labelled: Mask, split: NDArray[np.uint8], unlabelled_per_labelled: float | None, seed: int) -> Mask:
-    """Which samples stay: all that are labelled, and in each split so many times that number of the others."""
-    if unlabelled_per_labelled is None:
-        return np.ones(len(labelled), dtype=bool)
-    chosen = labelled.copy()
-    generator = np.random.default_rng(seed)
-    for number in range(len(SPLITS)):
-        others = np.flatnonzero(~labelled & (split == number))
-        wanted = round(unlabelled_per_labelled * int((labelled & (split == number)).sum()))
-        chosen[generator.permutation(others)[:wanted]] = True
-    return chosen
 
 
 def _packed_blocks(rows_by_target: Sequence[Bins], num_samples: int) -> Iterator[Packed]:
