@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from seqclass.alphabets import DNA, Tokens, reverse_complement
 from seqclass.atomic import atomic_folder, check_free
+from seqclass.data.seeds import seeded_generator
 from seqclass.data.simulate.motifs import CONSENSUS, Matrix, consensus_ppm, draw, meme_text, read_meme, scan
+from seqclass.data.simulate.writing import write_fasta
 from seqclass.data.store import Indices, Store
 from seqclass.data.tape import read_samples
 from seqclass.errors import SourceError
@@ -29,7 +31,6 @@ PAIR_GAP = 6
 _OTHER_GAPS = (16, 50)
 _BACKGROUND = np.array([0.3, 0.2, 0.2, 0.3])
 _PEAK_WIDTH = 100
-_LINE = 60
 _MARK = "plants.tsv"
 _SAMPLES_AT_ONCE = 2048
 _README = """\
@@ -97,7 +98,7 @@ def simulate_peaks(
             remedy="Choose positives up to 0.25, and a sharpness from 0.7 to 1",
         )
     check_free(out, force, holding=_MARK)
-    generator = np.random.default_rng(seed)
+    generator = seeded_generator(seed)
     genome = generator.choice(4, size=chromosomes * length, p=_BACKGROUND).astype(np.uint8)
     begins = (np.arange(chromosomes)[:, None] * length + np.arange(0, length - bin + 1, bin)).ravel()
     sites = _lay_out(begins, bin, positives, generator)
@@ -109,7 +110,8 @@ def simulate_peaks(
     ppms[PAIR_TARGET] = np.vstack([ppms[PAIR[0]], between, ppms[PAIR[1]]])
 
     with atomic_folder(out, force=force, holding=_MARK) as folder:
-        _write_genome(folder / "genome.fa", genome.reshape(chromosomes, length))
+        rows = enumerate(genome.reshape(chromosomes, length), start=1)
+        write_fasta(folder / "genome.fa", ((f"chr{number}", DNA.decode(tokens)) for number, tokens in rows))
         (folder / "peaks").mkdir()
         for name, site in sites.items():
             centres = (site.start + site.width // 2)[site.true]
@@ -197,14 +199,6 @@ def _letters(site: _Sites, ppm: Matrix, generator: np.random.Generator) -> Token
         tokens[looks_true] = generator.permuted(tokens[looks_true], axis=1)
         looks_true = ~site.true & (scan(tokens, ppm, _BACKGROUND)[:, 0] > 0)
     return np.where(site.strand[:, None] > 0, tokens, reverse_complement(tokens))
-
-
-def _write_genome(path: Path, genome: Tokens) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        for number, tokens in enumerate(genome, start=1):
-            letters = DNA.decode(tokens)
-            file.write(f">chr{number}\n")
-            file.writelines(letters[begin : begin + _LINE] + "\n" for begin in range(0, len(letters), _LINE))
 
 
 def _narrow_peaks(centres: Indices, length: int) -> str:

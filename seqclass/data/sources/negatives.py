@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqclass.alphabets import DNA, Tokens
+from seqclass.data.seeds import seeded_generator
 from seqclass.data.store import SPLITS, Indices
 from seqclass.errors import SourceError
 
@@ -91,7 +92,7 @@ def _number(kind: str, text: str) -> float | None:
 def draw(labelled: Mask, split: NDArray[np.uint8], ratio: float, seed: int) -> Mask:
     """Which bins stay: all that are labelled, and in each split `ratio` times their number of the others."""
     chosen = labelled.copy()
-    generator = np.random.default_rng(seed)
+    generator = seeded_generator(seed)
     for number in range(len(SPLITS)):
         others = np.flatnonzero(~labelled & (split == number))
         wanted = round(ratio * int((labelled & (split == number)).sum()))
@@ -119,7 +120,7 @@ def draw_same_gc(
     Raises:
         SourceError: There is no positive or not one negative with its GC share.
     """
-    generator = np.random.default_rng(seed)
+    generator = seeded_generator(seed)
     usable = ~np.isnan(gc)
     step = np.zeros(len(gc), dtype=np.int64)
     step[usable] = gc[usable] / GC_STEP
