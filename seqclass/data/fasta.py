@@ -46,6 +46,8 @@ def open_maybe_gzip(path: str | Path) -> Iterator[BinaryIO]:
         raise SequenceError(
             "this is a folder, where a file is expected", remedy="Name a file in it", file=path
         ) from None
+    except PermissionError:
+        raise SequenceError("this may not be read", remedy="Ask for the permission to read it", file=path) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SequenceError(
             f"the gzip data is damaged or cut short ({error})", remedy="Copy or download the file again", file=path

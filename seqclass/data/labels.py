@@ -60,9 +60,9 @@ class LabelLayout:
     def __post_init__(self) -> None:
         check_targets(self.targets)
         for group in self.exclusive:
-            if len(self.members(group)) < 2:
+            if (count := len(self.members(group))) < 2:
                 raise StoreError(
-                    f"'{group}' has {len(self.members(group))} classes, where at least two are needed to tell apart",
+                    f"the question '{group}' has {'one class' if count else 'no class'}, where at least two are needed",
                     remedy="Add examples of other classes, or leave this question out",
                 )
 
