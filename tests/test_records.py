@@ -352,7 +352,7 @@ def test_vectors_take_the_place_of_letters(load: Callable[..., Store]) -> None:
 def test_nothing_is_no_data_set(load: Callable[..., Store], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="there are no records"):
         load([])
-    with pytest.raises(SeqclassError, match="has 1 classes"):
+    with pytest.raises(SeqclassError, match="has one class, where at least two are needed"):
         load(families(("a", "x", None)))
     with pytest.raises(SeqclassError, match="there are no targets"):
         load([record("a")], [])
