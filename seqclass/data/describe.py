@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from seqclass.alphabets import DNA
 from seqclass.data.store import SPLITS, Store
 
 
@@ -20,8 +21,9 @@ def describe(store: Store, most_targets: int = 10) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     size = store.path.stat().st_size
     lengths = store.views.length
-    window = f"of {store.window:,}"
-    if store.window is None:
+    if store.window is not None:
+        window = f"of {store.window:,}"
+    else:
         window = f"of {lengths.min():,} to {lengths.max():,} (mean {lengths.mean():,.0f})" if len(store) else "of no"
     kind = f"{store.alphabet.name} letters"
     if store.vector_size:
@@ -29,7 +31,8 @@ def describe(store: Store, most_targets: int = 10) -> RenderableType:
     facts.add_row("store", f"{escape(str(store.path))} ({size / 1e6:,.1f} MB, format version {store.version})")
     facts.add_row("source", str(store.provenance.get("source", "unknown")))
     facts.add_row("sequence", f"{store.num_residues:,} {kind} in {len(store.contig_length):,} contigs")
-    facts.add_row("samples", f"{len(store):,} {window} residues, {int((store.views.strand < 0).sum()):,} on strand -1")
+    strands = f", {int((store.views.strand < 0).sum()):,} on strand -1" if store.alphabet is DNA else ""
+    facts.add_row("samples", f"{len(store):,} {window} residues{strands}")
     groups = sorted({target.group for target in store.targets} - {""})
     facts.add_row("targets", f"{store.num_targets:,}" + (f" in groups {escape(', '.join(groups))}" if groups else ""))
     if store.layout.exclusive:
