@@ -26,7 +26,7 @@ class Alphabet:
         name: The name by which stores and bundles refer to it.
         letters: The residues; token i stands for `letters[i]`.
         unknown: The letter of an unknown residue; its token is `len(letters)`.
-        ambiguous: Letters that stand for several residues, read as unknown by `encode_masking` only.
+        ambiguous: Letters that stand for several residues, which `encode` refuses.
     """
 
     name: str
@@ -60,18 +60,6 @@ class Alphabet:
         tokens = self._table[_as_bytes(sequence)]
         self._refuse(tokens, tokens >= _AMBIGUOUS, sequence)
         return tokens
-
-    def encode_masking(self, sequence: str | bytes) -> tuple[Tokens, int]:
-        """As `encode`, but ambiguous letters become unknown; also returns how many did.
-
-        Raises:
-            SequenceError: A letter is not of this alphabet, ambiguous letters included.
-        """
-        tokens = self._table[_as_bytes(sequence)]
-        self._refuse(tokens, tokens == _FOREIGN, sequence)
-        ambiguous = tokens == _AMBIGUOUS
-        tokens[ambiguous] = self.unknown_token
-        return tokens, int(ambiguous.sum())
 
     def decode(self, tokens: Tokens) -> str:
         """The sequence that `(length,)` tokens stand for."""

@@ -49,14 +49,6 @@ def test_an_ambiguous_letter_is_told_with_a_command_that_masks_it(tmp_path: Path
         DNA.encode("AC-T")
 
 
-def test_ambiguous_letters_become_unknown_where_asked_and_are_counted() -> None:
-    tokens, masked = DNA.encode_masking("ARYTn")
-    assert DNA.decode(tokens) == "ANNTN"
-    assert masked == 2
-    with pytest.raises(SequenceError, match="'E' at position 1"):
-        DNA.encode_masking("EA")
-
-
 def test_every_letter_has_a_token_of_its_own() -> None:
     for alphabet in (DNA, PROTEIN):
         letters = alphabet.letters + alphabet.unknown

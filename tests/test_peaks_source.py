@@ -126,8 +126,14 @@ def test_windows_rich_in_n_are_dropped_and_counted(bring, genome):
 def test_ambiguous_letters_become_n_and_are_counted(bring, tmp_path):
     genome = write(tmp_path / "g.fa", ">chr1", "ACGTRYKMacgt" * 20)
     store = bring({"A.bed": ["chr1 0 1"]}, genome=genome)
-    assert "ambiguous letters of the genome (R, Y, ...) read as N: 80" in notes(store)
+    assert "80 lower-case residues in 1 record read as upper case." in notes(store)
+    assert "80 residues (K, M, R, Y) in 1 record mapped to N." in notes(store)
     assert DNA.decode(read_samples(store, [2])[0][0][:12]) == "GTNNNNACGTAC"
+    masked = bring({"A.bed": ["chr1 0 1"]}, genome=genome, lower_case="mask", max_n=1.0)
+    assert DNA.decode(read_samples(masked, [2])[0][0][:12]) == "GTNNNNNNNNAC"
+    for option in ("lower_case", "ambiguous"):
+        with pytest.raises(SequenceError, match=f"--{option.replace('_', '-')}"):
+            bring({"A.bed": ["chr1 0 1"]}, genome=genome, **{option: "strict"})
 
 
 def test_blacklisted_bins_are_dropped(bring, tmp_path):
@@ -529,7 +535,7 @@ def test_wrong_peaks_are_named_and_nothing_is_written(bring, tmp_path, lines, pr
         (None, "there is no such file"),
         ("", "the file is empty"),
         (">chr1\nACGT\n>chr1\nACGT\n", "line 3: a second sequence is called 'chr1'"),
-        (">chr1\nACGTJ\n", "sequence 'chr1' (line 1): letter 'J' at position 5"),
+        (">chr1\nACGTJ\n", "line 1, 'chr1': letter 'J' at position 5"),
         (">chr1\n", "record 'chr1' has no sequence"),
     ],
 )

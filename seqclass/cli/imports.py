@@ -15,6 +15,9 @@ def add_import_commands(kinds: Any) -> None:
     _add_deepsea(kinds)
     _add_pfam(kinds)
     _add_deeploc(kinds)
+    _add_fasta(kinds)
+    _add_table(kinds)
+    _add_embeddings(kinds)
 
 
 def _add_peaks(kinds: Any) -> None:
@@ -57,6 +60,18 @@ def _add_peaks(kinds: Any) -> None:
     peaks.add_argument("--blacklist", help="BED; bins that touch it are dropped")
     peaks.add_argument("--names", help="table for --peaks: file stem, target name, group")
     peaks.add_argument("--chrom-alias", help="table of chromosome names that mean the same")
+    peaks.add_argument(
+        "--lower-case",
+        choices=("map", "mask", "strict"),
+        default="map",
+        help="soft-masked bases: map reads them as upper case, mask as N, strict refuses them (default: map)",
+    )
+    peaks.add_argument(
+        "--ambiguous",
+        choices=("mask", "strict"),
+        default="mask",
+        help="R, Y, ...: mask reads them as N, strict refuses them and N (default: mask)",
+    )
     peaks.add_argument("--dedupe-targets", action="store_true", help="keep one of targets with identical labels")
     peaks.add_argument("--seed", type=int, default=0, help="of the choice that ratio:N or gc:R makes")
     add_force(peaks)
@@ -134,6 +149,106 @@ def _import_deeploc(options: argparse.Namespace) -> None:
     _report_import(import_deeploc(**_with_policies(options, POLICIES)))
 
 
+def _add_fasta(kinds: Any) -> None:
+    fasta = add_command(
+        kinds, "fasta", "FASTA with labels in its headers, in a table, or a file a class", _import_fasta
+    )
+    fasta.add_argument("paths", metavar="FASTA", nargs="+", help="plain or gzip")
+    _add_alphabet(fasta)
+    fasta.add_argument("--out", required=True, help="the store to write")
+    fasta.add_argument(
+        "--label-regex",
+        help="finds the label in a header, as the first group of a regular expression; each named group is a question",
+    )
+    fasta.add_argument("--split-regex", help="finds train, valid or test in a header; those without it are in train")
+    fasta.add_argument("--group-regex", help="finds what a split must not tear apart, such as a family")
+    _add_labels_table(fasta)
+    _add_policies(fasta, dna=True)
+    _add_unseen(fasta)
+    add_force(fasta)
+
+
+def _import_fasta(options: argparse.Namespace) -> None:
+    from seqclass.alphabets import get_alphabet
+    from seqclass.data.sources.fasta import import_fasta
+
+    arguments = _with_policies(options)
+    _report_import(import_fasta(**{**arguments, "alphabet": get_alphabet(options.alphabet)}))
+
+
+def _add_table(kinds: Any) -> None:
+    table = add_command(kinds, "table", "a table (CSV, TSV) of sequences and labels", _import_table)
+    table.add_argument("path", help="CSV or TSV, plain or gzip, whose first line names its columns")
+    _add_alphabet(table)
+    table.add_argument("--out", required=True, help="the store to write")
+    table.add_argument("--sequence", default="sequence", help="column of sequences (default: %(default)s)")
+    _add_columns(table, "number of the row")
+    _add_policies(table, dna=True)
+    _add_unseen(table)
+    add_force(table)
+
+
+def _import_table(options: argparse.Namespace) -> None:
+    from seqclass.alphabets import get_alphabet
+    from seqclass.data.sources.table import import_table
+
+    arguments = _with_policies(options)
+    _report_import(import_table(**{**arguments, "alphabet": get_alphabet(options.alphabet)}))
+
+
+def _add_embeddings(kinds: Any) -> None:
+    embeddings = add_command(
+        kinds,
+        "embeddings",
+        "precomputed vectors of proteins (HDF5), with a table of labels or a file a class",
+        _import_embeddings,
+    )
+    embeddings.add_argument(
+        "paths", metavar="HDF5", nargs="+", help="a data set a protein, its name the key or the attribute original_id"
+    )
+    embeddings.add_argument("--out", required=True, help="the store to write")
+    _add_labels_table(embeddings)
+    _add_lengths(embeddings)
+    _add_unseen(embeddings)
+    add_force(embeddings)
+
+
+def _import_embeddings(options: argparse.Namespace) -> None:
+    from seqclass.data.sources.embeddings import import_embeddings
+
+    _report_import(import_embeddings(**_with_policies(options)))
+
+
+def _add_alphabet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--alphabet", required=True, choices=("dna", "protein"), help="of the sequences")
+
+
+def _add_labels_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--labels-table",
+        help="CSV or TSV with a row a sequence (default, if there are no labels elsewhere: each file is a class)",
+    )
+    _add_columns(parser, "an error")
+    parser.add_argument(
+        "--unlabelled",
+        choices=("error", "drop", "missing"),
+        default="error",
+        help="what becomes of a sequence without label; missing keeps it (default: %(default)s)",
+    )
+
+
+def _add_columns(parser: argparse.ArgumentParser, without_id: str) -> None:
+    parser.add_argument(
+        "--labels", nargs="+", default=["label"], help="columns of labels, each a question (default: label)"
+    )
+    parser.add_argument(
+        "--id", help=f"column of names (default: id, name or accession, whichever there is first; else {without_id})"
+    )
+    parser.add_argument("--split", help="column that says train, valid or test (default: all is train)")
+    parser.add_argument("--group", help="column of what a split must not tear apart, such as a family")
+    parser.add_argument("--label-separator", help="what stands between labels where a sequence has several, as ';'")
+
+
 def _add_policies(parser: argparse.ArgumentParser, *, max_length: str = "any", dna: bool = False) -> None:
     """Options on letters, lengths and copies; left out, the library's defaults hold."""
     rules = [
@@ -151,6 +266,10 @@ def _add_policies(parser: argparse.ArgumentParser, *, max_length: str = "any", d
             default=argparse.SUPPRESS,
             help=f"{meaning}; strict refuses them, mask reads them as unknown",
         )
+    _add_lengths(parser, max_length)
+
+
+def _add_lengths(parser: argparse.ArgumentParser, max_length: str = "any") -> None:
     parser.add_argument(
         "--max-length",
         type=int,

@@ -22,6 +22,7 @@ from seqclass.data.chromosomes import ChromosomeNames, listing, renaming_note
 from seqclass.data.fasta import FastaRecord, read_fasta
 from seqclass.data.intervals import Intervals, Union, read_intervals
 from seqclass.data.labels import Packed, pack_labels
+from seqclass.data.letters import LetterPolicy, LetterReader, Rule
 from seqclass.data.sources.negatives import Negatives, window_gc
 from seqclass.data.sources.peak_files import read_samples, read_sheet, read_targets
 from seqclass.data.sources.peak_splits import exclude, held_out, judge, refuse_common
@@ -60,6 +61,8 @@ def import_peaks(
     names: PathLike | None = None,
     chrom_alias: PathLike | None = None,
     dedupe_targets: bool = False,
+    lower_case: Rule = "map",
+    ambiguous: Rule = "mask",
     seed: int = 0,
     force: bool = False,
 ) -> Store:
@@ -93,6 +96,8 @@ def import_peaks(
             names are merged.
         chrom_alias: A table of chromosome names that mean the same, see `ChromosomeNames`.
         dedupe_targets: Keep only the first of targets that have identical labels.
+        lower_case: Read soft-masked bases as upper case ("map") or as N ("mask"), or refuse them ("strict").
+        ambiguous: Read R, Y, ... as N ("mask"), or refuse them and N ("strict").
         seed: For the choice that `ratio:N` and `gc:R` make.
         force: Replace what stands at `out`.
 
@@ -107,6 +112,8 @@ def import_peaks(
         SeqclassError: A name cannot be a target's, or `out` is one of the files that are read.
     """
     rule = LabelRule.parse(label_rule)
+    # Whatever shifts what lies behind it is refused: positions count.
+    reader = LetterReader(DNA, LetterPolicy(lower_case, gaps="strict", stop="strict", ambiguous=ambiguous))
     wanted = Negatives.parse(keep, negatives)
     if bin < 1 or window < bin or (window - bin) % 2:
         raise SourceError(
@@ -159,19 +166,16 @@ def import_peaks(
         dropped: Counter[str] = Counter()
         kept = np.zeros(len(axis.chrom), dtype=bool)
         gc = np.empty(len(axis.chrom) if wanted.same_gc else 0, dtype=np.float32)
-        ambiguous = 0
         included = (record for record in read_fasta(genome) if record.name not in excluded)
         for index, record in enumerate(track(included, "Cutting the genome", len(axis.names), "chromosomes")):
-            tokens, masked = _encode(record, genome)
-            ambiguous += masked
+            tokens = _read_letters(reader, record, genome)
             writer.add_contigs([record.name], tokens)
             stretch, fate = judge(axis, index, tokens, window, max_n, blacklisted, (valid, test))
             kept[stretch], split[stretch] = fate.kept, fate.split
             dropped.update(fate.dropped)
             if wanted.same_gc:
                 gc[stretch] = window_gc(tokens, window, bin)
-        if ambiguous:
-            notes.append(f"ambiguous letters of the genome (R, Y, ...) read as N: {ambiguous:,}")
+        notes += [f"genome: {note}" for note in reader.notes()]
         notes += [f"bins dropped because {reason}: {count:,}" for reason, count in dropped.items()]
 
         targets, rows_by_target = _choose_targets(positive, kept, min_positives, dedupe_targets, notes)
@@ -252,12 +256,9 @@ def _measure(genome: Path) -> dict[str, int]:
     return lengths
 
 
-def _encode(record: FastaRecord, genome: Path) -> tuple[Tokens, int]:
-    try:
-        return DNA.encode_masking(record.letters)
-    except SequenceError as error:
-        place = f"sequence '{record.name}' (line {record.line})"
-        raise SequenceError(error.problem, remedy=error.remedy, file=genome, record=place) from None
+def _read_letters(reader: LetterReader, record: FastaRecord, genome: PathLike) -> Tokens:
+    tokens, _ = reader.read([record.letters], lambda _: (Path(genome), f"line {record.line}, '{record.name}'"))
+    return tokens
 
 
 def _label(
