@@ -121,6 +121,10 @@ class Policies:
                 )
 
 
+# Letters as by default, any length, all records.
+PLAIN = Policies()
+
+
 def import_records(
     records: Iterable[Record],
     questions: Sequence[Question],
@@ -129,7 +133,7 @@ def import_records(
     alphabet: Alphabet,
     provenance: dict[str, Any],
     notes: Sequence[str] | Callable[[], Sequence[str]] = (),
-    policies: Policies = Policies(),
+    policies: Policies = PLAIN,
     vectors: VectorForm | None = None,
     force: bool = False,
 ) -> Store:
