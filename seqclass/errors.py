@@ -59,6 +59,10 @@ class BundleError(SeqclassError):
     """A folder is not a bundle, is damaged, or was written by a newer version."""
 
 
+class BackboneError(SeqclassError):
+    """A pretrained model cannot be had, or is not one that can be used here."""
+
+
 class AssemblyError(SeqclassError):
     """Blocks that do not fit together, or a model asked for something it cannot do."""
 

@@ -365,7 +365,9 @@ def test_samples_of_a_store_score_as_the_same_letters_in_a_file(
 ) -> None:
     store, bundle = make_store(), make_bundle(**options)
     samples = np.random.default_rng(0).permutation(len(store))[:90]
-    path = write_fasta(tmp_path / "x.fa", [(str(i), DNA.decode(read_samples(store, [i])[0][0])) for i in samples.tolist()])
+    path = write_fasta(
+        tmp_path / "x.fa", [(str(i), DNA.decode(read_samples(store, [i])[0][0])) for i in samples.tolist()]
+    )
     expected = np.stack([one.probabilities for one in predict(bundle, path)])
     monkeypatch.setattr(predict_module, "_BATCH_RESIDUES", 64 * 20)
     bundle.model.train()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from seqclass import __version__
 from seqclass.cli.data import add_data_commands
+from seqclass.cli.embed import add_embed_command
 from seqclass.cli.parsing import add_command, add_force
 from seqclass.terminal import plain_errors, say, show, take_debug
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", required=True, help="table (TSV) of id, start, end and each target's probability")
     _add_length_policy(predict)
     add_force(predict)
+
+    add_embed_command(commands)
 
     explain = add_command(commands, "explain", "show where in each sequence a target's evidence lies", _explain)
     explain.add_argument("bundle", help="folder of the bundle")

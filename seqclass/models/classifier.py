@@ -116,6 +116,11 @@ class SequenceClassifier(Classifier):
                 f"a sequence of {x.shape[1]} residues, where the model takes {self.length}",
                 remedy="Crop or pad it, or build the model with a pooling head",
             )
+        logits: Tensor = self.head(*self.features(x, mask))
+        return logits
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What reaches the head: `(batch, positions, channels)` and its mask."""
         x, _ = self.embedding(x, mask)
         x, mask = self.stem(x, mask)
         if self.encoder is not None:
@@ -124,8 +129,7 @@ class SequenceClassifier(Classifier):
                 x = torch.cat([x, encoded], dim=-1)
             else:
                 x = x + encoded if self.skip == "add" else encoded
-        logits: Tensor = self.head(x, mask)
-        return logits
+        return x, mask
 
 
 def _fit(left: str, have: int, right: str, need: int) -> None:

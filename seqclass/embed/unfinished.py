@@ -1,0 +1,80 @@
+"""What a run has embedded so far, in a folder beside its output, so that a run that was killed goes on.
+
+HDF5 is not made to survive a kill in the middle of a write. So each portion is a file of its own that appears whole or
+not at all, and the output is put together from them at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqclass.atomic import atomic_file, write_text
+from seqclass.errors import OutputExistsError, SeqclassError
+
+_RUN = "run.json"
+
+
+class Unfinished:
+    """The portions of one run.
+
+    Args:
+        out: The output of the run.
+        run: All that the embeddings follow from, as JSON can hold it.
+        force: Begin anew where a run of another kind was left unfinished.
+
+    Raises:
+        SeqclassError: Such a run was left unfinished, and `force` is false; or the folder holds something else.
+    """
+
+    def __init__(self, out: Path, run: dict[str, Any], *, force: bool = False) -> None:
+        self.folder = out.with_name(f".{out.name}.unfinished")
+        file = self.folder / _RUN
+        if self.folder.exists() and not file.is_file() and any(self.folder.iterdir()):
+            raise OutputExistsError(self.folder)
+        if file.is_file() and (before := json.loads(file.read_text(encoding="utf-8"))) != run:
+            if not force:
+                differing = ", ".join(sorted(key for key in run if before.get(key) != run[key]))
+                raise SeqclassError(
+                    f"an unfinished run for this output was begun with another {differing}",
+                    remedy="Run it as before to go on, or pass --force to begin anew",
+                    file=out,
+                )
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(run), force=True)
+
+    def has(self, portion: int) -> bool:
+        """Whether a portion was finished."""
+        return self._file(portion).is_file()
+
+    def save(self, portion: int, vectors: np.ndarray[Any, Any]) -> None:
+        """Keeps the vectors of a portion, `(rows, size)`."""
+        with atomic_file(self._file(portion), force=True) as partial:
+            np.save(partial, vectors)
+
+    def load(self, portion: int) -> np.ndarray[Any, Any]:
+        """The vectors of a finished portion, `(rows, size)`.
+
+        Raises:
+            SeqclassError: Its file is damaged.
+        """
+        file = self._file(portion)
+        try:
+            vectors: np.ndarray[Any, Any] = np.load(file)
+        except (OSError, ValueError, EOFError) as error:
+            raise SeqclassError(
+                f"what was embedded so far is damaged ({error})", remedy="Remove this file and run again", file=file
+            ) from None
+        return vectors
+
+    def remove(self) -> None:
+        """Clears all portions away, once the output stands."""
+        shutil.rmtree(self.folder)
+
+    def _file(self, portion: int) -> Path:
+        return self.folder / f"{portion:06d}.npy"
