@@ -1,4 +1,4 @@
-"""A FASTA file embedded into HDF5, in biotrainer's layout: a data set a sequence, its name the attribute original_id."""
+"""A FASTA file embedded into HDF5, in biotrainer's layout: a data set a record, its name the attribute original_id."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Window(NamedTuple):
-    """A stretch of a sequence, in residues from 0, and the part that it speaks for, as its neighbours see less of it."""
+    """A stretch of a sequence, in residues from 0, and the part that it speaks for, of which it sees most."""
 
     start: int
     end: int
