@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from seqclass.cli.imports import add_import_commands
-from seqclass.cli.parsing import add_command
+from seqclass.cli.parsing import add_command, add_force, keywords
 from seqclass.cli.simulations import add_simulate_commands
 from seqclass.terminal import say, show
 
@@ -18,6 +19,41 @@ def add_data_commands(data: argparse.ArgumentParser) -> None:
 
     info = add_command(commands, "info", "what a store holds", _info)
     info.add_argument("store", help="path of the store")
+
+    split = add_command(commands, "split", "divide a store's samples into train, valid and test", _split)
+    split.add_argument("store", help="path of the store, which gets the new split")
+    split.add_argument("--by", required=True, help="random, stratified, group, chromosome or cluster")
+    split.add_argument(
+        "--fractions",
+        type=float,
+        nargs=3,
+        default=(0.8, 0.1, 0.1),
+        metavar=("TRAIN", "VALID", "TEST"),
+        help="shares of the samples (default: 0.8 0.1 0.1)",
+    )
+    split.add_argument("--clusters", help="for cluster: the _cluster.tsv of MMseqs2 or the .clstr file of CD-HIT")
+    split.add_argument(
+        "--level",
+        type=float,
+        default=0.1,
+        help="for cluster without a table: join sequences whose k-mers have this Jaccard index (default: %(default)s)",
+    )
+    split.add_argument("--k", type=int, help="length of those k-mers (default: 5 for proteins, 12 for DNA)")
+    split.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+
+    check = add_command(commands, "check", "look for leakage between splits, empty classes and odd letters", _check)
+    check.add_argument("store", help="path of the store")
+    check.add_argument("--out", required=True, help="folder for check.html, pairs.tsv and pictures")
+    check.add_argument(
+        "--level",
+        type=float,
+        default=0.5,
+        help="samples whose k-mers have this Jaccard index are near duplicates (default: %(default)s)",
+    )
+    check.add_argument("--k", type=int, help="length of the k-mers (default: 5 for proteins, 12 for DNA)")
+    check.add_argument("--seed", type=int, default=0, help="of samples that are drawn (default: %(default)s)")
+    add_force(check)
+    check.epilog = "The exit code is 1 where splits share what they should not."
 
     fetch = add_command(commands, "fetch", "download a public data set", _fetch)
     fetch.add_argument("name", nargs="?", metavar="NAME", help="its name; --list shows all")
@@ -33,6 +69,32 @@ def _info(options: argparse.Namespace) -> None:
     from seqclass.data.store import Store
 
     show(describe(Store(options.store)))
+
+
+def _split(options: argparse.Namespace) -> None:
+    from seqclass.data.splits import split_store
+    from seqclass.data.store import Store
+
+    store = split_store(
+        Store(options.store), **{key: value for key, value in keywords(options).items() if key != "store"}
+    )
+    for note in store.provenance["split_notes"]:
+        say(f"- {note}")
+    say(f"wrote {store.path}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from seqclass.data.check import check_store
+    from seqclass.data.store import Store
+
+    check = check_store(
+        Store(options.store), **{key: value for key, value in keywords(options).items() if key != "store"}
+    )
+    for verdict in check.verdicts:
+        say(f"{verdict.grade:5}{verdict.what}: {verdict.finding}")
+    say(f"wrote {check.page}")
+    if check.leaks:
+        sys.exit(1)
 
 
 def _fetch(options: argparse.Namespace) -> None:
