@@ -155,7 +155,6 @@ def _judge_duplicates(store: Store, alike: list[Pairs], level: float) -> Iterato
     for pairs in alike:
         later, earlier = pairs.splits
         drawn = f" (of {len(store.samples(later)):,}, drawn at random)" if pairs.of < len(store.samples(later)) else ""
-        exact = len({one for one, _, index in pairs.listed if index == 1})
         what = f"{later} and {earlier}"
         if not pairs.count:
             yield Verdict(
@@ -170,8 +169,8 @@ def _judge_duplicates(store: Store, alike: list[Pairs], level: float) -> Iterato
             "leak",
             what,
             f"{pairs.samples:,} of {pairs.of:,} {later} samples{drawn} ({pairs.samples / pairs.of:.1%}) have a near "
-            f"duplicate in {earlier} ({pairs.count:,} pairs at a Jaccard index of {level:g} or more; {exact:,} samples "
-            f"with one that has just the same k-mers), such as {names[0]} and {names[1]} "
+            f"duplicate in {earlier} ({pairs.count:,} pairs at a Jaccard index of {level:g} or more; {pairs.exact:,} "
+            f"of these samples have one with just the same k-mers), such as {names[0]} and {names[1]} "
             f"({pairs.listed[0][2]:.2f}). Split by cluster.",
         )
 
@@ -207,8 +206,8 @@ def _judge_homology(store: Store, alike: list[Pairs], seed: int) -> Verdict:
     return Verdict(
         "note" if hits.found else "ok",
         "homology",
-        f"phmmer finds a training homologue (E < {hits.evalue:g}) of {hits.found:,} of {hits.of:,} of the other test samples, drawn "
-        f"at random ({share:.0%})" + (f", the best being {best}" if best else "") + ".",
+        f"phmmer finds a training homologue (E < {hits.evalue:g}) of {hits.found:,} of {hits.of:,} of the other test "
+        f"samples, drawn at random ({share:.0%})" + (f", the best being {best}" if best else "") + ".",
     )
 
 
@@ -247,7 +246,8 @@ def _judge_letters(store: Store, composition: NDArray[np.float64]) -> Verdict:
     if share == 0:
         return Verdict("ok", "letters", f"No residue that samples read is {letter}.")
     grade: Grade = "note" if share > 0.01 else "ok"
-    return Verdict(grade, "letters", f"{share:.2%} of the residues that samples read are {letter} (unknown).")
+    shown = f"{share:.2%}" if share >= 1e-4 else "Less than 0.01%"
+    return Verdict(grade, "letters", f"{shown} of the residues that samples read are {letter} (unknown).")
 
 
 def _composition(store: Store) -> NDArray[np.float64] | None:

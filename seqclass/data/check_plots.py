@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from seqclass.data.store import SPLITS, Store
@@ -42,6 +42,8 @@ def plot_classes(path: Path, store: Store) -> None:
                 shown = np.maximum(count[order], 0.5)
                 axes.plot(rank, shown, ".", markersize=2.5, color=COLOURS[split], label=split, rasterized=True)
             axes.set_yscale("log")
+            tens = 10.0 ** np.arange(np.ceil(np.log10(max(map(np.max, counts.values())) + 1)))
+            axes.set_yticks([0.5, *tens])
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "none"))
             axes.set_xlim(0, len(order) + 1)
             axes.set_xlabel(f"{len(order):,} targets, most frequent first")
@@ -69,6 +71,7 @@ def plot_lengths(path: Path, store: Store) -> None:
                 )
         if high > 10 * low:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))

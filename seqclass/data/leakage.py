@@ -32,6 +32,7 @@ class Pairs:
         count: How many pairs there are, listed or not.
         samples: How many samples of the first split are in one.
         of: How many samples of the first split were compared.
+        exact: How many of them have one with just the same k-mers.
         listed: The sample of either split, and how alike they are, most alike first within a sample.
     """
 
@@ -39,6 +40,7 @@ class Pairs:
     count: int = 0
     samples: int = 0
     of: int = 0
+    exact: int = 0
     listed: list[tuple[int, int, float]] = field(default_factory=list)
 
 
@@ -62,6 +64,7 @@ def near_duplicates(store: Store, level: float, *, k: int | None = None, most: i
         for one, other, index in similar_pairs(sets, rows, columns, level):
             pairs.count += len(one)
             pairs.samples += len(np.unique(one))
+            pairs.exact += len(np.unique(one[index == 1]))
             room = _LISTED - len(pairs.listed)
             pairs.listed += list(zip(one[:room].tolist(), other[:room].tolist(), index[:room].tolist(), strict=True))
         found.append(pairs)
@@ -83,7 +86,7 @@ def overlaps(store: Store) -> list[Pairs]:
         last = np.searchsorted(begin[columns], end[rows]) - 1
         touches = (last >= 0) & (reach[np.maximum(last, 0)] > begin[rows])
         rows, last = rows[touches], last[touches]
-        pairs = Pairs((later, earlier), len(rows), len(rows), len(store.samples(later)))
+        pairs = Pairs((later, earlier), len(rows), len(rows), of=len(store.samples(later)))
         for row, place in zip(rows[:_LISTED].tolist(), last[:_LISTED].tolist(), strict=True):
             near = columns[max(0, place - 50) : place + 1]
             shared = np.minimum(end[near], end[row]) - np.maximum(begin[near], begin[row])

@@ -97,13 +97,9 @@ def split_store(
         split = _deal(units, strata, shares, generator)
     else:
         split = _deal_whole(units, strata, shares, generator)
-    empty = [SPLITS[part] for part in wanted if not (split == part).any()]
-    if empty:
-        raise SourceError(
-            f"no sample is left for {' and '.join(empty)}: the units that must stay together are too large",
-            remedy="Split in another way, or give that part a larger share",
-            file=store.path,
-        )
+    for part in wanted:
+        if not (split == part).any():
+            split[units == _spare(units, split)] = part
     notes = [_summary(chosen, units, split), *notes, *_confined(store, units, strata), *_absent(strata, split)]
     record: dict[str, Any] = {"by": chosen, "fractions": list(map(float, shares)), "seed": seed}
     if chosen == "cluster":
@@ -279,6 +275,15 @@ def _deal_whole(
         lacking[part, mine] -= amount
         room[part] -= size[unit]
     return of_unit[units]
+
+
+def _spare(units: Indices, split: NDArray[np.uint8]) -> int:
+    """The smallest unit of a split that has several."""
+    size = np.bincount(units)
+    of_unit = np.zeros(len(size), dtype=np.int64)
+    of_unit[units] = split
+    several = np.bincount(of_unit, minlength=len(SPLITS))[of_unit] > 1
+    return int(np.where(several, size, len(units) + 1).argmin())
 
 
 def _summary(by: str, units: Indices, split: NDArray[np.uint8]) -> str:
