@@ -114,9 +114,10 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     if left_out:
         caption += f"; left out of means, with fewer than {metrics['min_positives']} positives or no negative: "
         caption += ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
-    for group, scorers in metrics.get("accuracy", {}).items():
-        shown = (f"{name.replace('_', ' ')} {each['accuracy']:.3f}" for name, each in scorers.items())
-        caption += f"\naccuracy of {group}: {', '.join(shown)}"
+    if "per_target" not in metrics:
+        for group, scorers in metrics.get("accuracy", {}).items():
+            shown = (f"{name.replace('_', ' ')} {each['accuracy']:.3f}" for name, each in scorers.items())
+            caption = f"accuracy of {group}: {', '.join(shown)}\n{caption}"
     table = Table(box=SIMPLE_HEAD, caption=escape(caption), caption_justify="left")
     if "per_target" in metrics:
         _fill_by_target(table, metrics)
@@ -125,12 +126,22 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def _titles(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """The metrics shown; where samples have a class, all of them are labelled, and one would stand there twice."""
+    return [pair for pair in _TITLES.items() if "accuracy" not in metrics or pair[0] != "auroc_labelled"]
+
+
 def _fill_by_target(table: Table, metrics: Mapping[str, Any]) -> None:
     scorers = {"model": metrics["model"], **metrics["baselines"]}
     table.add_column("", overflow="fold")
     for name in ("positives", *scorers):
         table.add_column(escape(name.replace("_", " ")), justify="right")
-    for metric, title in _TITLES.items():
+    for group, accuracy in metrics.get("accuracy", {}).items():
+        cells = [_figure(accuracy[name]["accuracy"]) for name in scorers]
+        table.add_row("accuracy", style="bold")
+        table.add_row(escape(group), f"{accuracy['model']['samples']:,}", *cells)
+        table.add_section()
+    for metric, title in _titles(metrics):
         table.add_row(title, style="bold")
         for row in metrics["per_target"]:
             cells = [_figure(row[metric][name]) for name in scorers]
@@ -147,7 +158,7 @@ def _fill_with_means(table: Table, metrics: Mapping[str, Any]) -> None:
     table.add_column("", overflow="fold")
     for name in ("targets", "mean", "median", "weighted by train positives"):
         table.add_column(name, justify="right", max_width=15)
-    for metric, title in _TITLES.items():
+    for metric, title in _titles(metrics):
         table.add_row(title, style="bold")
         for name, means in lines.items():
             cells = [_figure(means[metric][kind]) for kind in ("mean", "median", "weighted_mean")]
