@@ -34,6 +34,10 @@ MARKER = "check.json"
 # Of more samples in valid or test, so many are compared.
 _MOST = 20_000
 _NAMED = 8
+
+# Every genome has repeats: where a larger share of samples holds one, that is no longer an aside.
+_REPEATED = 0.1
+_ABOUT_REPEATS = "Exclude such regions, or name them beside the results."
 _EXAMPLES = 10
 
 Grade = Literal["ok", "note", "leak"]
@@ -150,6 +154,8 @@ def _judge_overlaps(shared: list[Pairs]) -> Verdict:
 
 
 def _judge_duplicates(store: Store, alike: list[Pairs], level: float) -> Iterator[Verdict]:
+    on_genome = store.alphabet is DNA and len(np.unique(store.views.contig)) < len(store)
+    remedy = _ABOUT_REPEATS if on_genome else "Split by cluster."
     if not alike:
         yield Verdict("note", "splits", "All samples are in one split, so there is nothing to compare.")
     for pairs in alike:
@@ -164,14 +170,14 @@ def _judge_duplicates(store: Store, alike: list[Pairs], level: float) -> Iterato
                 f"{pairs.of:,} were compared with all. Remote homologues are not seen so.",
             )
             continue
-        names = store.names(np.array([row for pair in pairs.listed[:1] for row in pair[:2]]))
+        one, other, index = pairs.listed[0]
         yield Verdict(
-            "leak",
+            "note" if on_genome and pairs.samples <= _REPEATED * pairs.of else "leak",
             what,
             f"{pairs.samples:,} of {pairs.of:,} {later} samples{drawn} ({pairs.samples / pairs.of:.1%}) have a near "
             f"duplicate in {earlier} ({pairs.count:,} pairs at a Jaccard index of {level:g} or more; {pairs.exact:,} "
-            f"of these samples have one with just the same k-mers), such as {names[0]} and {names[1]} "
-            f"({pairs.listed[0][2]:.2f}). Split by cluster.",
+            f"of these samples have one with just the same k-mers), such as {_name(store, one)} and "
+            f"{_name(store, other)} ({index:.2f}). {remedy}",
         )
 
 
@@ -187,8 +193,8 @@ def _judge_repeats(store: Store) -> Verdict:
             f"{each.splits[1]} has elsewhere, on either strand, such as {there}"
         )
     worst = max(each.samples / each.of for each in found)
-    grade: Grade = "leak" if worst > 0.1 else "note"
-    return Verdict(grade, "repeats", "; ".join(sentences) + ". Exclude such regions, or name them beside the results.")
+    grade: Grade = "leak" if worst > _REPEATED else "note"
+    return Verdict(grade, "repeats", f"{'; '.join(sentences)}. {_ABOUT_REPEATS}")
 
 
 def _judge_homology(store: Store, alike: list[Pairs], seed: int) -> Verdict:
