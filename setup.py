@@ -29,7 +29,7 @@ setup(
     extras_require={
         "fetch": ["pooch>=1.8", "requests>=2.28"],
         "homology": ["pyhmmer>=0.11"],
-        "transformers": ["transformers>=5", "sentencepiece>=0.2"],
+        "transformers": ["transformers>=5", "sentencepiece>=0.2", "protobuf>=4"],
         "dev": ["pytest>=8", "hypothesis>=6.100", "pyfaidx>=0.8", "ruff>=0.9", "mypy>=1.14", "import-linter>=2.1"],
     },
     entry_points={"console_scripts": ["seqclass=seqclass.cli:main"]},

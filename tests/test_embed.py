@@ -1,5 +1,8 @@
+import hashlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +17,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from seqclass.alphabets import DNA, PROTEIN
 from seqclass.bundle import Bundle
 from seqclass.cli import main
 from seqclass.data.sources.embeddings import import_embeddings
 from seqclass.embed import Backbone, embed, load_backbone
+from seqclass.embed.unfinished import Unfinished
 from seqclass.embed.windows import join, windows
 from seqclass.errors import BackboneError, OutputExistsError, SeqclassError, SequenceError
 from seqclass.models import wrn_transformer_xl
@@ -175,14 +180,42 @@ def test_the_layout_is_biotrainers_and_imports_as_a_store(checkpoints: dict[str,
     with h5py.File(tmp_path / "out.h5") as file:
         assert file.attrs["family"] == "t5"
         assert len(file.attrs["weights"]) == 64
-        # The hash of the sequence and its length, as biotrainer writes it, of a sequence worked out by hand.
-        assert all(len(key.split("-")[0]) == 64 for key in file)
+        assert file.attrs["max_length"] == 4000
     table = "id\tlabel\n" + "".join(f"{name}\t{'ab'[i % 2]}\n" for i, name in enumerate(records))
     (tmp_path / "labels.tsv").write_text(table)
     store = import_embeddings([tmp_path / "out.h5"], tmp_path / "store.h5", labels_table=tmp_path / "labels.tsv")
     assert store.vector_size == SIZE
     lengths = dict(zip(store.names(np.arange(len(store))), store.views.length.tolist(), strict=True))
     assert lengths == {name: len(letters) for name, letters in records.items()}
+
+
+def test_keys_are_biotrainers_hashes_of_the_letters_as_they_stand_in_the_file(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    records = {"plain": "MKVX", "again": "MKVX", "lower": "mkvx", "rare": "MKVU", "third": "MKVX"}
+    embed(load_backbone(checkpoints["bert"]), write_fasta(tmp_path / "in.fa", records), tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        found = {data.attrs["original_id"]: key for key, data in file.items()}
+        vectors = {name: file[key][:].tobytes() for name, key in found.items()}
+    hashes = {
+        name: hashlib.sha256(f"{letters}_{len(letters)}".encode()).hexdigest() for name, letters in records.items()
+    }
+    assert found == hashes | {"again": hashes["again"] + "-2", "third": hashes["third"] + "-3"}
+    # The same to the model, all of them.
+    assert len(set(vectors.values())) == 1
+
+
+def test_a_checkpoint_without_a_length_of_its_own_is_given_windows_of_4000(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    fasta = write_fasta(tmp_path / "in.fa", {"a": "MKVLA" * 801})
+    backbone = load_backbone(checkpoints["t5"])
+    notes = embed(backbone, fasta, tmp_path / "windows.h5")
+    assert any("1 sequences longer than 4,000 residues were embedded in windows" in note for note in notes)
+    embed(backbone, fasta, tmp_path / "whole.h5", per_residue=True, max_length=4005)
+    np.testing.assert_allclose(
+        read(tmp_path / "whole.h5")["a"], plainly(checkpoints["t5"], "t5", "MKVLA" * 801), atol=1e-5
+    )
 
 
 SCRIPT = """
@@ -218,7 +251,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_one_that_is_not(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert not out.exists()
     done = len(list(folder.glob("0*.npy")))
     with pytest.raises(SeqclassError, match="begun with another per_residue"):
@@ -241,6 +274,58 @@ def counting(call: Callable[..., list[np.ndarray]], calls: list[int]) -> Callabl
         return call(self, sequences)
 
     return counted
+
+
+def test_another_run_begins_anew_only_by_force(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    backbone, fasta = load_backbone(checkpoints["bert"]), write_fasta(tmp_path / "in.fa", {"a": "MKV"})
+    out, folder = tmp_path / "out.h5", tmp_path / ".out.h5.unfinished"
+    Unfinished(out, {"backbone": "another"}).save(0, np.zeros((1, SIZE)))
+    with pytest.raises(
+        SeqclassError, match=r"out\.h5: an unfinished run for this output was begun with another backbone"
+    ):
+        embed(backbone, fasta, out)
+    embed(backbone, fasta, out, force=True)
+    assert not folder.exists()
+    np.testing.assert_allclose(read(out)["a"], plainly(checkpoints["bert"], "bert", "MKV").mean(axis=0), atol=1e-5)
+    for damaged in ("", "7", "[1]", "{"):
+        folder.mkdir()
+        (folder / "run.json").write_text(damaged)
+        with pytest.raises(SeqclassError, match=r"unfinished: this is not what a run leaves"):
+            embed(backbone, fasta, out, force=True)
+        shutil.rmtree(folder)
+
+
+def test_a_portion_that_is_damaged_is_named(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    unfinished = Unfinished(tmp_path / "out.h5", {"run": 1})
+    unfinished.save(0, np.ones((3, SIZE), np.float16))
+    np.testing.assert_array_equal(Unfinished(tmp_path / "out.h5", {"run": 1}).load(0), np.ones((3, SIZE)))
+    file = unfinished.folder / "000000.npy"
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(SeqclassError, match=r"000000\.npy: what was embedded so far is damaged"):
+        unfinished.load(0)
+
+
+@pytest.mark.parametrize("kilobytes", [40, 1100])
+def test_a_full_disk_is_one_error_and_the_run_goes_on_from_there(
+    checkpoints: dict[str, Path], tmp_path: Path, kilobytes: int
+) -> None:
+    """A limit on the size of files, met by a portion, of 190 KB, or by the output."""
+    fasta, out = write_fasta(tmp_path / "in.fa", random_records(1500, 30)), tmp_path / "out.h5"
+    script = (
+        "import resource, sys\nimport seqclass.embed.extract as extract\nfrom seqclass.cli import main\n"
+        "extract._PORTION_RESIDUES = 3000\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes << 10}, {kilobytes << 10}))\nmain(sys.argv[1:])"
+    )
+    words = ["embed", "--backbone", str(checkpoints["esm"]), str(fasta), str(out), "--per-residue"]
+    ended = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "this could not be written (File too large). Make room on the disk" in line
+    assert not out.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"in.fa", ".out.h5.unfinished"}
+    subprocess.run([sys.executable, "-c", script.replace(str(kilobytes << 10), "-1"), *words], check=True)
+    assert len(read(out)) == 1500
 
 
 @pytest.mark.parametrize("alphabet", ["dna", "protein"])
@@ -276,6 +361,111 @@ def test_half_precision_is_kept_as_half(checkpoints: dict[str, Path], tmp_path: 
     full, half = read(tmp_path / "float32.h5")["a"], read(tmp_path / "bfloat16.h5")["a"]
     assert half.dtype == np.float16
     np.testing.assert_allclose(half, full, atol=0.05 * np.abs(full).max())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_bundle_computes_in_half_precision_too(
+    tmp_path: Path, dtype: str, make_bundle: Callable[..., Bundle]
+) -> None:
+    make_bundle().save(tmp_path / "bundle")
+    fasta = write_fasta(tmp_path / "in.fa", {"a": "ACGTTGCAAC" * 6, "b": "ACGTTTNNAC" * 4})
+    for each in ("float32", dtype):
+        embed(load_backbone(tmp_path / "bundle", dtype=each), fasta, tmp_path / f"{each}.h5")
+    full, half = read(tmp_path / "float32.h5"), read(tmp_path / f"{dtype}.h5")
+    for name, vector in full.items():
+        np.testing.assert_allclose(half[name], vector, atol=0.05 * np.abs(vector).max())
+
+
+def test_vectors_that_overflow_are_refused_and_the_record_named(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fasta = write_fasta(tmp_path / "in.fa", {"a": "MKV", "b": "MKWVL"})
+    backbone = load_backbone(checkpoints["bert"], dtype="bfloat16")
+    call = type(backbone).__call__
+
+    def huge(self: Backbone, sequences: list[np.ndarray]) -> list[np.ndarray]:
+        return [each * (1e5 if len(each) == 5 else 1) for each in call(self, sequences)]
+
+    monkeypatch.setattr(type(backbone), "__call__", huge)
+    with pytest.raises(SeqclassError, match=r"in\.fa, record 'b': .* too large for float16\. Pass --dtype float32\."):
+        embed(backbone, fasta, tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_too_little_memory_is_one_error(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, fasta = load_backbone(checkpoints["bert"]), write_fasta(tmp_path / "in.fa", {"a": "MKV", "b": "MKVV"})
+
+    def full(self: Backbone, sequences: list[np.ndarray]) -> list[np.ndarray]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(backbone), "__call__", full)
+    with pytest.raises(SeqclassError, match=r"too small for 2 sequences of 4\. Pass --batch-residues 1"):
+        embed(backbone, fasta, tmp_path / "out.h5")
+
+
+def without(weight: str, folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors[weight]
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("family", list(SAVE))
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoints: dict[str, Path], tmp_path: Path, family: str) -> None:
+    copy = shutil.copytree(checkpoints[family], tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    lacking = next(key for key in weights if key.endswith(("o.weight", "output.dense.weight")))
+    without(lacking, copy)
+    with pytest.raises(BackboneError, match=f"lacks 1 of the model's arrays of weights, such as {lacking}"):
+        load_backbone(copy)
+
+
+def test_esm_needs_no_predictor_of_contacts(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(checkpoints["esm"], tmp_path / "copy")
+    for weight in [key for key in load_file(copy / "model.safetensors") if key.startswith("contact_head.")]:
+        without(weight, copy)
+    tokens = [PROTEIN.encode("MKVLAGW")]
+    np.testing.assert_array_equal(load_backbone(copy)(tokens)[0], load_backbone(checkpoints["esm"])(tokens)[0])
+
+
+@pytest.mark.parametrize("family", list(SAVE))
+def test_damaged_checkpoints_are_one_error(checkpoints: dict[str, Path], tmp_path: Path, family: str) -> None:
+    chance = random.Random(7)
+    refused = []
+    for number in range(60):
+        copy = shutil.copytree(checkpoints[family], tmp_path / str(number))
+        file = chance.choice(sorted(copy.iterdir()))
+        data = file.read_bytes()
+        file.write_bytes(chance.choice([data[: chance.randrange(len(data))], b"", b"null", b"[]", b"\xff\xfe{", b"7"]))
+        try:
+            load_backbone(copy)
+        except BackboneError as error:
+            refused.append((error.file, copy))
+    assert len(refused) > 30
+    assert all(named == copy for named, copy in refused)
+
+
+def test_real_checkpoints_layouts_are_read(tmp_path: Path) -> None:
+    """ProtT5 comes as a sentencepiece model without tokenizer.json, ProtBert as a masked model without its class."""
+    pieces = pytest.importorskip("sentencepiece.sentencepiece_model_pb2").ModelProto()
+    for kind, piece in ((3, "<pad>"), (3, "</s>"), (2, "<unk>"), *((1, f"\u2581{letter}") for letter in LETTERS)):
+        pieces.pieces.add(piece=piece, type=kind, score=-len(pieces.pieces))
+    pieces.trainer_spec.model_type, pieces.trainer_spec.unk_id = 1, 2
+    pieces.trainer_spec.pad_id, pieces.trainer_spec.eos_id, pieces.trainer_spec.bos_id = 0, 1, -1
+    config = transformers.T5Config(vocab_size=64, d_model=SIZE, d_kv=8, d_ff=24, num_layers=2, num_heads=2)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    (tmp_path / "t5" / "spiece.model").write_bytes(pieces.SerializeToString())
+    config = transformers.BertConfig(vocab_size=30, max_position_embeddings=40000, **SMALL)
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS]))
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    for family, longest in (("t5", None), ("bert", 39998)):
+        backbone = load_backbone(tmp_path / family)
+        assert backbone.longest == longest
+        (found,) = backbone([PROTEIN.encode("MKVLXAGW")])
+        np.testing.assert_allclose(found, plainly(tmp_path / family, family, "MKVLXAGW"), atol=1e-5)
 
 
 @pytest.mark.parametrize(

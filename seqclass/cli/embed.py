@@ -23,10 +23,15 @@ def add_embed_command(commands: Any) -> None:
     embed.add_argument(
         "--max-length",
         type=int,
-        help="longer sequences are embedded in overlapping windows of so many residues (default: what the model takes)",
+        help="longer sequences are embedded in overlapping windows of so many residues (default: what the model takes, "
+        "4000 at most)",
     )
     embed.add_argument("--overlap", type=int, help="residues that windows share (default: a quarter of a window)")
-    embed.add_argument("--batch-residues", type=int, help="the most residues in a batch, with padding (default: 8192)")
+    embed.add_argument(
+        "--batch-residues",
+        type=int,
+        help="the most residues in a batch, with padding (default: 1024 on a CPU, 8192 on a GPU)",
+    )
     embed.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),
@@ -36,7 +41,7 @@ def add_embed_command(commands: Any) -> None:
 
 
 def _embed(options: argparse.Namespace) -> None:
-    from seqclass.embed import BATCH_RESIDUES, embed, load_backbone
+    from seqclass.embed import embed, load_backbone
 
     notes = embed(
         load_backbone(options.backbone, dtype=options.dtype),
@@ -45,7 +50,7 @@ def _embed(options: argparse.Namespace) -> None:
         per_residue=options.per_residue,
         max_length=options.max_length,
         overlap=options.overlap,
-        batch_residues=BATCH_RESIDUES if options.batch_residues is None else options.batch_residues,
+        batch_residues=options.batch_residues,
         force=options.force,
     )
     for note in notes:

@@ -34,7 +34,7 @@ class VectorForm(NamedTuple):
     dtype: str
 
 
-class _Sink:
+class Sink:
     """A file for HDF5 to write to, which keeps a failure to itself until HDF5 has let go of it.
 
     HDF5 can never close a data set that it could not flush, and crashes on it when the process ends.
@@ -115,7 +115,7 @@ class StoreWriter:
 
     layout: LabelLayout
 
-    def __init__(self, file: h5py.File, alphabet: Alphabet, sink: _Sink, vectors: VectorForm | None) -> None:
+    def __init__(self, file: h5py.File, alphabet: Alphabet, sink: Sink, vectors: VectorForm | None) -> None:
         self.alphabet = alphabet
         self._sink = sink
         self._file = file
@@ -247,7 +247,7 @@ def write_store(
     with atomic_file(path, force=force) as partial:
         try:
             with open(partial, "r+b", buffering=0) as raw:
-                sink = _Sink(raw)
+                sink = Sink(raw)
                 try:
                     with h5py.File(sink, "w", libver=("v110", "v110")) as file:
                         yield StoreWriter(file, alphabet, sink, vectors)

@@ -1,6 +1,6 @@
 """Embeddings of proteins and DNA: a vector a residue, or one a sequence, from a language model or a bundle of ours."""
 
 from seqclass.embed.backbones import Backbone, load_backbone
-from seqclass.embed.extract import BATCH_RESIDUES, embed
+from seqclass.embed.extract import embed
 
-__all__ = ["BATCH_RESIDUES", "Backbone", "embed", "load_backbone"]
+__all__ = ["Backbone", "embed", "load_backbone"]

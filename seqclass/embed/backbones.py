@@ -7,14 +7,19 @@ checkpoint's own tokenizer once, for every letter of the alphabet; then a sequen
 from __future__ import annotations
 
 import hashlib
-import os
+import pickle
+import sys
+import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seqclass.alphabets import PROTEIN, Alphabet, Tokens
@@ -31,8 +36,22 @@ _FAMILIES = {"t5": ("T5EncoderModel", True), "bert": ("BertModel", True), "esm":
 # ESM's positions are counted from behind the padding id.
 _UNUSED_POSITIONS = {"esm": 2}
 
-# T5 has relative positions and so no limit of its own; attention to this many residues takes some gigabytes.
-_LONGEST_WITHOUT_POSITIONS = 4000
+# ESM's predictor of contacts, which some checkpoints lack, has no part in the vectors.
+_UNUSED_WEIGHTS = "contact_head."
+
+# What transformers was seen to raise for damaged files, beside plain Exception, which its tokenizers raise.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
 
 
 class Backbone(ABC):
@@ -44,7 +63,7 @@ class Backbone(ABC):
         alphabet: Of the sequences it takes.
         size: Length of the vectors.
         longest: The most residues that it takes at once, None for any number.
-        digest: SHA-256 of the weights.
+        digest: SHA-256 of the weights, in the precision in which they are used.
         device: Where it computes.
         dtype: In what precision.
     """
@@ -106,7 +125,7 @@ class LanguageModel(Backbone):
                 "language models need the transformers package", remedy='Run: pip install "seqclass[transformers]"'
             ) from None
         self.name, self.dtype, self.device, self.alphabet = name, dtype, device, PROTEIN
-        try:
+        with _Loading(name), _quiet(transformers.utils.logging):
             config = transformers.AutoConfig.from_pretrained(name)
             self.family = config.model_type
             if self.family not in _FAMILIES:
@@ -119,25 +138,29 @@ class LanguageModel(Backbone):
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
             # A pooling layer, which some checkpoints lack, would be drawn at random and never used.
             extra = {} if self.family == "t5" else {"add_pooling_layer": False}
-            self._model: Any = getattr(transformers, model_class).from_pretrained(
-                name, dtype=getattr(torch, dtype), **extra
+            self._model, found = getattr(transformers, model_class).from_pretrained(
+                name, dtype=getattr(torch, dtype), output_loading_info=True, **extra
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200].rstrip(".")
-            raise BackboneError(
-                f"no model can be had under this name ({reason})",
-                remedy="Give the folder of a checkpoint, or its name on the hub and a connection to it",
-                file=name,
-            ) from None
+            self._refuse_random_weights(found["missing_keys"])
+            self._read_vocabulary(tokenizer, spaced)
         self._model.eval().to(device)
         self.size = int(config.hidden_size)
         self.digest = _digest(self._model)
-        self._read_vocabulary(tokenizer, spaced)
+        # T5 has relative positions, and so no limit of its own.
         positions = None if self.family == "t5" else config.max_position_embeddings
         if positions is None:
-            self.longest = _LONGEST_WITHOUT_POSITIONS
+            self.longest = None
         else:
             self.longest = positions - _UNUSED_POSITIONS.get(self.family, 0) - len(self._before) - len(self._behind)
+
+    def _refuse_random_weights(self, missing: set[str]) -> None:
+        lacking = sorted(key for key in missing if not key.startswith(_UNUSED_WEIGHTS))
+        if lacking:
+            raise BackboneError(
+                f"the checkpoint lacks {len(lacking)} of the model's arrays of weights, such as {lacking[0]}",
+                remedy="Copy or download it again; with random weights the vectors would mean nothing",
+                file=self.name,
+            )
 
     def _read_vocabulary(self, tokenizer: Any, spaced: bool) -> None:
         """Asks the tokenizer what stands for each letter, and what before the first residue and behind the last."""
@@ -146,10 +169,11 @@ class LanguageModel(Backbone):
         special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         inner = [place for place, each in enumerate(ids) if each not in special]
         known = [each for each in ids if each not in special and each != tokenizer.unk_token_id]
-        if len(inner) != len(letters) or len(set(known)) < len(self.alphabet.letters):
+        rows = self._model.get_input_embeddings().num_embeddings
+        if len(inner) != len(letters) or len(set(known)) < len(self.alphabet.letters) or max(ids) >= rows:
             raise BackboneError(
-                f"its tokenizer reads '{letters}' as {len(inner)} tokens, {len(inner) - len(known)} of them unknown, "
-                "where one a residue is expected",
+                f"its tokenizer reads '{letters}' as {len(inner)} tokens, {len(inner) - len(known)} of them unknown "
+                f"and the last {max(ids)} of {rows}, where one a residue is expected",
                 remedy="Give a model of protein residues, with its own tokenizer files in the folder",
                 file=self.name,
             )
@@ -170,6 +194,42 @@ class LanguageModel(Backbone):
             hidden = self._model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
         vectors = hidden.float().cpu().numpy()
         return [vectors[row, first : first + len(tokens)] for row, tokens in enumerate(sequences)]
+
+
+class _Loading:
+    """Within the block, whatever transformers makes of a damaged checkpoint becomes a BackboneError."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is Exception or isinstance(error, _DAMAGE):
+            reason = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".") or type(error).__name__
+            raise BackboneError(
+                f"no model can be had under this name ({reason})",
+                remedy="Give the folder of a whole checkpoint, or its name on the hub and a connection to it",
+                file=self._name,
+            ) from error
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Within the block, transformers reports no weights that are left over, and shows bars to people only."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 class BundleBackbone(Backbone):
@@ -230,7 +290,3 @@ def _digest(model: nn.Module) -> str:
 
 def _bytes(value: Tensor) -> bytes:
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-# Tokenizers warn of forks that share their threads; none is used where sequences become ids.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,37 +11,44 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import torch
 
 from seqclass import __version__
-from seqclass.alphabets import Alphabet, Tokens
+from seqclass.alphabets import Tokens
 from seqclass.atomic import atomic_file, check_free
 from seqclass.data.fasta import FastaRecord, read_fasta
 from seqclass.data.letters import LetterPolicy, LetterReader
+from seqclass.data.writer import Sink
 from seqclass.embed.backbones import Backbone
 from seqclass.embed.unfinished import Unfinished
 from seqclass.embed.windows import Window, join, windows
 from seqclass.errors import SeqclassError, SequenceError
 from seqclass.progress import Advance, progress, track
 
-# Of a batch, padding included; attention takes memory with the square of the length besides.
-BATCH_RESIDUES = 8192
+# Of a batch, padding included; on a CPU, what outgrows its caches is slower.
+_CPU_BATCH_RESIDUES, _BATCH_RESIDUES = 1024, 8192
+
+# Attention takes memory with the square of the length.
 _BATCH_PAIRS = 1 << 24
+
+# Some backbones take any length or, as ProtBert, lengths far beyond what they were trained on.
+LONGEST = 4000
 
 # Portions are what is kept of a run that is killed.
 _PORTION_RESIDUES, _READ_RECORDS = 1 << 15, 4096
 
 
 class Sequences(NamedTuple):
-    """Distinct sequences of a file, and the names of each.
+    """Distinct sequences of a file, and the records of each.
 
     Attributes:
         tokens: Of each, `(length,)`.
-        names: Of each, at least one.
+        records: Of each, the names and keys of its records, at least one.
         notes: What was changed on reading.
     """
 
     tokens: list[Tokens]
-    names: list[list[str]]
+    records: list[list[tuple[str, str]]]
     notes: list[str]
 
 
@@ -52,15 +60,15 @@ def embed(
     per_residue: bool = False,
     max_length: int | None = None,
     overlap: int | None = None,
-    batch_residues: int = BATCH_RESIDUES,
+    batch_residues: int | None = None,
     force: bool = False,
 ) -> list[str]:
     """Embeds the sequences of a FASTA file.
 
     A data set is `(size,)`, the mean over the residues of a sequence, or `(length, size)`. Special tokens count for
-    neither. Its key is the hash of the sequence that biotrainer uses (with -2, -3 ... for further records of the same
-    sequence, which is embedded once), and its attribute `original_id` the record's name. Numbers are float32, or
-    float16 where the backbone computes in half precision. What all follows from is in the file's attributes.
+    neither. Its key is the hash of the record's letters that biotrainer uses (with -2, -3 ... for further records of
+    the same letters, which are embedded once), and its attribute `original_id` the record's name. Numbers are float32,
+    or float16 where the backbone computes in half precision. What all follows from is in the file's attributes.
 
     A run that was killed goes on where it was when it is repeated.
 
@@ -70,9 +78,10 @@ def embed(
         out: The HDF5 file to write.
         per_residue: Write a vector a residue, rather than the mean.
         max_length: Longer sequences are embedded in overlapping windows of so many residues, and each residue is taken
-            from the window in which it lies farthest from an end. Default: what the backbone takes at most.
+            from the window in which it lies farthest from an end. Default: what the backbone takes at most, or 4,000.
         overlap: Residues that neighbouring windows share at least. Default: a quarter of a window.
-        batch_residues: The most residues in a batch, padding included; a longer sequence has one of its own.
+        batch_residues: The most residues in a batch, padding included; a longer sequence has one of its own. Default:
+            1,024 on a CPU, 8,192 on a GPU.
         force: Replace what stands at `out`, and begin anew where another run was left unfinished.
 
     Returns:
@@ -82,11 +91,14 @@ def embed(
         SequenceError: The file is missing, empty or no FASTA; two records share a name; a letter is not of the
             backbone's alphabet; or no residue of a sequence is known to it.
         OutputExistsError: Something stands at `out` and `force` is false.
-        SeqclassError: A number is out of range, or an unfinished run was begun with other options.
+        SeqclassError: A number is out of range, an unfinished run was begun with other options, memory or disk are too
+            small, or vectors are not finite.
     """
     out, fasta = Path(out), Path(fasta)
     check_free(out, force, inputs=[fasta, backbone.name])
     longest, overlap = _window(backbone, max_length, overlap)
+    if batch_residues is None:
+        batch_residues = _CPU_BATCH_RESIDUES if backbone.device.type == "cpu" else _BATCH_RESIDUES
     if batch_residues < 1:
         raise SeqclassError(f"a batch of {batch_residues} residues", remedy="Let --batch-residues be at least 1")
     sequences = _read(backbone, fasta)
@@ -112,15 +124,19 @@ def embed(
             if unfinished.has(number):
                 advance(sum(map(len, tokens)))
                 continue
-            rows = _embed_portion(backbone, tokens, longest, overlap, batch_residues, per_residue, advance)
-            unfinished.save(number, rows.astype(dtype))
+            whole = _embed_portion(backbone, tokens, longest, overlap, batch_residues, advance)
+            # What overflows is refused in the next line.
+            with np.errstate(over="ignore"):
+                rows = [(each if per_residue else each.mean(axis=0, keepdims=True)).astype(dtype) for each in whole]
+            _refuse_not_finite(rows, [sequences.records[i][0][0] for i in portion], backbone, fasta)
+            unfinished.save(number, np.concatenate(rows))
     with atomic_file(out, force=force) as partial:
-        _write(partial, run, backbone.alphabet, sequences, portions, unfinished)
+        _write(partial, run, sequences, portions, unfinished)
     unfinished.remove()
     return _notes(backbone, sequences, longest, overlap, resumed, len(portions))
 
 
-def _window(backbone: Backbone, max_length: int | None, overlap: int | None) -> tuple[int | None, int]:
+def _window(backbone: Backbone, max_length: int | None, overlap: int | None) -> tuple[int, int]:
     most = backbone.longest
     if max_length is not None and (max_length < 1 or (most is not None and max_length > most)):
         raise SeqclassError(
@@ -128,12 +144,12 @@ def _window(backbone: Backbone, max_length: int | None, overlap: int | None) -> 
             + (f"1 to {most:,}" if most is not None else "at least 1"),
             remedy="Choose another --max-length",
         )
-    longest = max_length or most
+    longest = max_length or min(most or LONGEST, LONGEST)
     if overlap is None:
-        return longest, (longest or 0) // 4
-    if overlap < 0 or (longest is not None and overlap >= longest):
+        return longest, longest // 4
+    if not 0 <= overlap < longest:
         raise SeqclassError(
-            f"windows that share {overlap:,} residues" + (f" of {longest:,}" if longest else ""),
+            f"windows that share {overlap:,} residues of {longest:,}",
             remedy="Let --overlap be at least 0 and less than the length of a window",
         )
     return longest, overlap
@@ -145,7 +161,7 @@ def _read(backbone: Backbone, fasta: Path) -> Sequences:
     known: dict[bytes, int] = {}
     seen: dict[str, int] = {}
     tokens: list[Tokens] = []
-    names: list[list[str]] = []
+    of_each: list[list[tuple[str, str]]] = []
     records = read_fasta(fasta)
     with progress("Reading sequences", unit="records") as advance:
         while chunk := list(islice(records, _READ_RECORDS)):
@@ -174,10 +190,10 @@ def _read(backbone: Backbone, fasta: Path) -> Sequences:
                 index = known.setdefault(each.tobytes(), len(tokens))
                 if index == len(tokens):
                     tokens.append(each)
-                    names.append([])
-                names[index].append(record.name)
+                    of_each.append([])
+                of_each[index].append((record.name, _key(record.letters)))
             advance(len(chunk))
-    return Sequences(tokens, names, reader.notes())
+    return Sequences(tokens, of_each, reader.notes())
 
 
 def _portions(order: Sequence[int], tokens: Sequence[Tokens]) -> Iterator[list[int]]:
@@ -197,13 +213,12 @@ def _portions(order: Sequence[int], tokens: Sequence[Tokens]) -> Iterator[list[i
 def _embed_portion(
     backbone: Backbone,
     sequences: Sequence[Tokens],
-    longest: int | None,
+    longest: int,
     overlap: int,
     batch_residues: int,
-    per_residue: bool,
     advance: Advance,
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Rows of a portion: one a sequence, or one a residue of each, in the order of the sequences."""
+) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """The vectors `(length, size)` of each sequence."""
     of = [windows(len(tokens), longest, overlap) for tokens in sequences]
     stretches = [(i, window) for i, each in enumerate(of) for window in each]
     stretches.sort(key=lambda stretch: stretch[1].start - stretch[1].end)
@@ -212,58 +227,83 @@ def _embed_portion(
         longest_here = stretches[0][1].end - stretches[0][1].start
         size = max(1, min(batch_residues // longest_here, _BATCH_PAIRS // longest_here**2))
         batch, stretches = stretches[:size], stretches[size:]
-        vectors = backbone([sequences[i][window.start : window.end] for i, window in batch])
+        try:
+            vectors = backbone([sequences[i][window.start : window.end] for i, window in batch])
+        except torch.OutOfMemoryError:
+            raise SeqclassError(
+                f"the memory of {backbone.device} is too small for {len(batch):,} sequences of {longest_here:,}",
+                remedy="Pass --batch-residues 1 to embed them one by one, or a smaller --max-length",
+            ) from None
         for (i, window), each in zip(batch, vectors, strict=True):
             parts[i][window] = each
             advance(window.keep_end - window.keep_start)
-    whole = [join([found[window] for window in each], each) for found, each in zip(parts, of, strict=True)]
-    return np.concatenate(whole) if per_residue else np.stack([vectors.mean(axis=0) for vectors in whole])
+    return [join([found[window] for window in each], each) for found, each in zip(parts, of, strict=True)]
+
+
+def _refuse_not_finite(
+    rows: Sequence[np.ndarray[Any, Any]], names: Sequence[str], backbone: Backbone, fasta: Path
+) -> None:
+    for name, vectors in zip(names, rows, strict=True):
+        if not np.isfinite(vectors).all():
+            raise SeqclassError(
+                f"the vectors have numbers that are NaN, infinite or too large for {vectors.dtype}",
+                remedy="Copy or download the checkpoint again"
+                if backbone.dtype == "float32"
+                else "Pass --dtype float32",
+                file=fasta,
+                record=f"record '{name}'",
+            )
 
 
 def _write(
     path: Path,
     run: dict[str, Any],
-    letters: Alphabet,
     sequences: Sequences,
     portions: Sequence[Sequence[int]],
     unfinished: Unfinished,
 ) -> None:
-    with h5py.File(path, "w") as file:
-        for key, value in run.items():
-            file.attrs[key] = "none" if value is None else value
-        for number, portion in enumerate(track(portions, "Writing", len(portions), "portions")):
-            rows = unfinished.load(number)
-            lengths = [len(sequences.tokens[i]) for i in portion]
-            parts = np.split(rows, np.cumsum(lengths)[:-1]) if run["per_residue"] else list(rows)
-            for i, vectors in zip(portion, parts, strict=True):
-                key = _key(letters.decode(sequences.tokens[i]))
-                for copy, name in enumerate(sequences.names[i], start=1):
-                    data = file.create_dataset(key if copy == 1 else f"{key}-{copy}", data=vectors)
-                    data.attrs["original_id"] = name
+    copies: Counter[str] = Counter()
+    with open(path, "r+b", buffering=0) as raw:
+        sink = Sink(raw)
+        with h5py.File(sink, "w") as file:
+            for key, value in run.items():
+                file.attrs[key] = value
+            for number, portion in enumerate(track(portions, "Writing", len(portions), "portions")):
+                ends = np.cumsum([len(sequences.tokens[i]) if run["per_residue"] else 1 for i in portion])
+                for i, vectors in zip(portion, np.split(unfinished.load(number), ends[:-1]), strict=True):
+                    for name, key in sequences.records[i]:
+                        copies[key] += 1
+                        data = file.create_dataset(
+                            key if copies[key] == 1 else f"{key}-{copies[key]}",
+                            data=vectors if run["per_residue"] else vectors[0],
+                        )
+                        data.attrs["original_id"] = name
+                sink.complain()
+        sink.complain()
 
 
-def _key(sequence: str) -> str:
+def _key(letters: bytes) -> str:
     """The hash by which biotrainer knows a sequence."""
-    return hashlib.sha256(f"{sequence}_{len(sequence)}".encode()).hexdigest()
+    return hashlib.sha256(letters + f"_{len(letters)}".encode()).hexdigest()
 
 
 def _checksum(sequences: Sequences) -> str:
     digest = hashlib.sha256()
-    for tokens, names in zip(sequences.tokens, sequences.names, strict=True):
+    for tokens, records in zip(sequences.tokens, sequences.records, strict=True):
         digest.update(tokens.tobytes())
-        digest.update("\n".join(names).encode())
+        digest.update("\n".join(f"{name} {key}" for name, key in records).encode())
         digest.update(b"\0")
     return digest.hexdigest()
 
 
 def _notes(
-    backbone: Backbone, sequences: Sequences, longest: int | None, overlap: int, resumed: int, portions: int
+    backbone: Backbone, sequences: Sequences, longest: int, overlap: int, resumed: int, portions: int
 ) -> list[str]:
-    records = sum(map(len, sequences.names))
+    records = sum(map(len, sequences.records))
     notes = list(sequences.notes)
     if records > len(sequences.tokens):
         notes.append(f"{records:,} records hold {len(sequences.tokens):,} different sequences, each embedded once.")
-    windowed = sum(longest is not None and len(tokens) > longest for tokens in sequences.tokens)
+    windowed = sum(len(tokens) > longest for tokens in sequences.tokens)
     if windowed:
         notes.append(
             f"{windowed:,} sequences longer than {longest:,} residues were embedded in windows that share at least "

@@ -6,6 +6,7 @@ not at all, and the output is put together from them at the end.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from seqclass.atomic import atomic_file, write_text
-from seqclass.errors import OutputExistsError, SeqclassError
+from seqclass.atomic import atomic_file, atomic_folder
+from seqclass.errors import SeqclassError
 
 _RUN = "run.json"
 
@@ -33,10 +34,8 @@ class Unfinished:
 
     def __init__(self, out: Path, run: dict[str, Any], *, force: bool = False) -> None:
         self.folder = out.with_name(f".{out.name}.unfinished")
-        file = self.folder / _RUN
-        if self.folder.exists() and not file.is_file() and any(self.folder.iterdir()):
-            raise OutputExistsError(self.folder)
-        if file.is_file() and (before := json.loads(file.read_text(encoding="utf-8"))) != run:
+        before = self._before()
+        if before is not None and before != run:
             if not force:
                 differing = ", ".join(sorted(key for key in run if before.get(key) != run[key]))
                 raise SeqclassError(
@@ -44,9 +43,24 @@ class Unfinished:
                     remedy="Run it as before to go on, or pass --force to begin anew",
                     file=out,
                 )
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(run), force=True)
+            self.remove()
+        if before != run:
+            with atomic_folder(self.folder, holding=_RUN) as partial:
+                (partial / _RUN).write_text(json.dumps(run), encoding="utf-8")
+
+    def _before(self) -> dict[str, Any] | None:
+        """What an unfinished run follows from, if there is one."""
+        if not self.folder.exists():
+            return None
+        try:
+            run: dict[str, Any] = dict(json.loads((self.folder / _RUN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SeqclassError(
+                f"this is not what a run leaves that did not end ({error})",
+                remedy="Remove it, or choose another output",
+                file=self.folder,
+            ) from None
+        return run
 
     def has(self, portion: int) -> bool:
         """Whether a portion was finished."""
@@ -54,8 +68,11 @@ class Unfinished:
 
     def save(self, portion: int, vectors: np.ndarray[Any, Any]) -> None:
         """Keeps the vectors of a portion, `(rows, size)`."""
+        # Straight into a file, NumPy would not tell a full disk from other failures.
+        buffer = io.BytesIO()
+        np.save(buffer, vectors)
         with atomic_file(self._file(portion), force=True) as partial:
-            np.save(partial, vectors)
+            partial.write_bytes(buffer.getbuffer())
 
     def load(self, portion: int) -> np.ndarray[Any, Any]:
         """The vectors of a finished portion, `(rows, size)`.

@@ -17,15 +17,15 @@ class Window(NamedTuple):
     keep_end: int
 
 
-def windows(length: int, longest: int | None, overlap: int) -> list[Window]:
+def windows(length: int, longest: int, overlap: int) -> list[Window]:
     """Windows that cover a sequence; each residue is kept from the one in which it lies farther from an end.
 
     Args:
         length: Of the sequence, in residues.
-        longest: The most residues in a window; None for any number.
+        longest: The most residues in a window.
         overlap: Residues that neighbours share at least, less than `longest`.
     """
-    if longest is None or length <= longest:
+    if length <= longest:
         return [Window(0, length, 0, length)]
     count = -(-(length - overlap) // (longest - overlap))
     starts = np.linspace(0, length - longest, count).round().astype(int).tolist()
