@@ -1,24 +1,31 @@
 import pickle
+import textwrap
 import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pyfaidx
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from truth import proteins, whole, write_truth
 
-from seqclass.alphabets import DNA
+from seqclass.alphabets import DNA, reverse_complement
 from seqclass.data.augment import Augmentation
+from seqclass.data.batching import padded_length
 from seqclass.data.labels import pack_labels
 from seqclass.data.loader import Batch, StoreLoader
 from seqclass.data.sampling import batch_sizes, cut, shuffled
 from seqclass.data.store import Store, Views
 from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
-from seqclass.errors import StoreError, TrainingError
+from seqclass.errors import StoreError, TrainingError, UnknownNameError
 from seqclass.targets import Target
 
 STREAMED = 2_000  # bytes: far less than the store, so that it is read in blocks
@@ -184,3 +191,132 @@ def test_windows_far_apart_are_held_at_once_where_they_fit(make_wide_store: Call
 def test_nothing_to_load_is_an_error(make_store: Callable[..., Store]) -> None:
     with pytest.raises(StoreError, match="no samples to load"):
         StoreLoader(make_store(), np.array([], dtype=np.int64), 8)
+
+
+def draw_views(data: st.DataObject, contigs: list[Any], beyond: bool) -> Views:
+    rows = []
+    for _ in range(data.draw(st.integers(1, 40))):
+        contig = data.draw(st.integers(0, len(contigs) - 1))
+        size = len(contigs[contig])
+        if beyond:
+            start = data.draw(st.integers(-20, size + 5))
+            rows.append((contig, start, data.draw(st.integers(1, 40)), data.draw(st.sampled_from([-1, 1]))))
+        else:
+            start = data.draw(st.integers(0, size - 1))
+            rows.append((contig, start, data.draw(st.integers(1, size - start)), 1))
+    return Views(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def letters(alphabet: str) -> st.SearchStrategy[str]:
+    return st.text(alphabet, min_size=1, max_size=60)
+
+
+CONTIGS = {
+    "dna": st.lists(letters("ACGTN"), min_size=1, max_size=5),
+    "protein": st.lists(letters("ACDEFGHIKLMNPQRSTVWYX"), min_size=1, max_size=30).map(lambda some: ["MKV", *some]),
+    "vectors": st.lists(
+        hnp.arrays(np.float16, st.tuples(st.integers(1, 30), st.just(3)), elements=st.floats(-9, 9, width=16)),
+        min_size=1,
+        max_size=20,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(CONTIGS))
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_written_reads_back_equal_and_once_an_epoch(kind: str, data: st.DataObject, tmp_path: Path) -> None:
+    contigs = data.draw(CONTIGS[kind])
+    views = whole(contigs) if data.draw(st.booleans()) else draw_views(data, contigs, beyond=kind == "dna")
+    truth = write_truth(tmp_path / "any.h5", contigs, views)
+    ranks = data.draw(st.integers(1, min(4, len(views))))
+    samples = np.array(data.draw(st.permutations(range(len(views)))))
+    memory = data.draw(st.sampled_from([1, 100, 1000, 3000, 1 << 30]))
+    options = {
+        "batch_size": data.draw(st.integers(1, 9)),
+        "batch_residues": data.draw(st.none() | st.integers(1, 300)),
+        "shuffle": data.draw(st.booleans()),
+        "seed": data.draw(st.integers(0, 9)),
+    }
+    with (
+        patch("seqclass.data.loader._BLOCK_SAMPLES", data.draw(st.integers(1, 50))),
+        patch("seqclass.data.loader._LARGE_SAMPLE_BYTES", data.draw(st.sampled_from([30, 1 << 16]))),
+        patch("seqclass.data.loader._BEGUN_BYTES", data.draw(st.sampled_from([0, 1 << 26]))),
+    ):
+        loaders = [
+            StoreLoader(truth.store, samples, **options, rank=rank, world_size=ranks, memory=memory)
+            for rank in range(ranks)
+        ]
+        for _ in range(2):
+            epochs = [list(loader) for loader in loaders]
+            visited = [sample for epoch in epochs for batch in epoch for sample in batch.samples.tolist()]
+            assert sorted(visited) == list(range(len(views)))
+            assert {len(epoch) for epoch in epochs} == {len(loaders[0])}
+            for step in zip(*epochs, strict=True):
+                assert len({batch.inputs.shape[1] for batch in step}) == 1
+                assert sum(batch.weight for batch in step) == pytest.approx(ranks)
+                for batch in step:
+                    truth.check(batch)
+                    width = batch.inputs.shape[1]
+                    assert width in {int(views.length[0]), *padded_length(views.length).tolist()}
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_workers_bring_the_same_batches_in_the_same_order(start_method: str, tmp_path: Path) -> None:
+    contigs = proteins(200)
+    truth = write_truth(tmp_path / "proteins.h5", contigs, whole(contigs))
+    options = {"batch_size": 4, "shuffle": True, "memory": 2_000, "rank": 1, "world_size": 2}
+    with patch("seqclass.data.loader._BLOCK_SAMPLES", 16):
+        alone = StoreLoader(truth.store, np.arange(200), **options)
+        helped = StoreLoader(truth.store, np.arange(200), **options, num_workers=2, start_method=start_method)
+    assert helped.streams
+    for _ in range(2):
+        for one, other in zip(alone, helped, strict=True):
+            truth.check(other)
+            assert torch.equal(one.samples, other.samples)
+            assert torch.equal(one.inputs, other.inputs)
+            assert one.weight == other.weight
+
+
+@given(letters("ACGTN"), st.integers(0, 3))
+def test_the_reverse_complement_of_the_reverse_complement_is_the_sequence(sequence: str, rows: int) -> None:
+    tokens = np.tile(DNA.encode(sequence), (rows, 1))
+    assert (reverse_complement(reverse_complement(tokens)) == tokens).all()
+
+
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_views_within_contigs_equal_what_pyfaidx_reads_from_the_fasta(data: st.DataObject, tmp_path: Path) -> None:
+    contigs = data.draw(CONTIGS["dna"])
+    width = data.draw(st.integers(1, 80))
+    (tmp_path / "genome.fa.fai").unlink(missing_ok=True)
+    lines = [f">c{number}\n" + "\n".join(textwrap.wrap(contig, width)) for number, contig in enumerate(contigs)]
+    (tmp_path / "genome.fa").write_text("\n".join(lines) + "\n")
+    views = draw_views(data, contigs, beyond=False)
+    views = views.flipped(np.array(data.draw(st.lists(st.booleans(), min_size=len(views), max_size=len(views)))))
+    truth = write_truth(tmp_path / "any.h5", contigs, views)
+    with pyfaidx.Fasta(str(tmp_path / "genome.fa"), rebuild=True) as fasta:
+        for batch in StoreLoader(truth.store, np.arange(len(views)), 4, shuffle=True):
+            for row, sample in enumerate(batch.samples.tolist()):
+                start, length = int(views.start[sample]), int(views.length[sample])
+                stretch = fasta[f"c{views.contig[sample]}"][start : start + length]
+                expected = str(-stretch if views.strand[sample] < 0 else stretch)
+                assert DNA.decode(batch.inputs[row, :length].numpy()) == expected
+
+
+def test_a_store_that_went_to_another_process_still_knows_its_strands(make_store: Callable[..., Store]) -> None:
+    store = pickle.loads(pickle.dumps(make_store()))
+    samples = np.arange(len(store))
+    loader = StoreLoader(store, samples, 32, augmentation=Augmentation(random_strand=True))
+    assert sorted(collect(loader).samples.tolist()) == samples.tolist()
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 8, "batch_residues": 0}])
+def test_an_empty_batch_is_refused(make_store: Callable[..., Store], options: dict[str, int]) -> None:
+    with pytest.raises(TrainingError, match="a batch of 0 "):
+        StoreLoader(make_store(), np.arange(9), **options)
+
+
+def test_an_unknown_start_method_is_refused(make_store: Callable[..., Store]) -> None:
+    with pytest.raises(UnknownNameError, match="no start method 'spoon'"):
+        StoreLoader(make_store(), np.arange(9), 4, num_workers=1, start_method="spoon")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seqclass.alphabets import DNA, Alphabet
@@ -48,8 +49,8 @@ class Augmentation:
                 f"mask {self.mask} and substitute {self.substitute} are more than all residues",
                 remedy="Let them add up to 1 at most",
             )
-        if self.crop is not None and self.crop < 1:
-            raise TrainingError(f"crop is {self.crop}", remedy="Let it be at least 1 residue, or leave it out")
+        if self.crop is not None and not 1 <= self.crop <= 1 << 30:
+            raise TrainingError(f"crop is {self.crop}", remedy=f"Let it be from 1 to {1 << 30:,}, or leave it out")
 
     def check(self, store: Store) -> None:
         """Makes sure that a store's samples can be varied so.
@@ -57,7 +58,7 @@ class Augmentation:
         Raises:
             TrainingError: Proteins have no other strand, or vectors no letters.
         """
-        if self.random_strand and store.alphabet is not DNA:
+        if self.random_strand and store.alphabet != DNA:
             raise TrainingError(
                 f"{store.alphabet.name} has no other strand", remedy="Leave random_strand out", file=store.path
             )
@@ -75,16 +76,15 @@ class Augmentation:
         start, length = views.start - self.jitter, views.length + np.int32(2 * self.jitter)
         return replace(views, start=start, length=length)
 
-    def lengths(self, views: Views) -> Indices:
-        """How long views become, `(views,)`."""
-        length = views.length.astype(np.int64)
-        return length if self.crop is None else np.minimum(length, self.crop)
+    def lengths(self, length: NDArray[np.int32]) -> NDArray[np.int32]:
+        """How long views of these lengths become, `(views,)`."""
+        return length if self.crop is None else np.minimum(length, np.int32(self.crop))
 
-    def draw(self, num_visits: int, seed: int, epoch: int) -> Draws:
-        """What an epoch's visits vary by: a pure function of the seed and the epoch."""
+    def draw(self, num_visits: int, seed: int, epoch: int, portion: int = 0) -> Draws:
+        """What a portion of an epoch's visits vary by: a pure function of the seed, the epoch and the portion."""
 
         def generator(purpose: int) -> np.random.Generator:
-            return np.random.default_rng([seed, epoch, purpose])
+            return np.random.default_rng([seed, epoch, purpose, portion])
 
         strand = generator(1).integers(0, 2, num_visits, dtype=np.uint8) if self.random_strand else None
         reach = self.jitter + 1
@@ -110,19 +110,19 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for the visits of an epoch; arrays are `(visits,)`, None where nothing is varied so."""
+    """What was drawn for some visits of an epoch; arrays are `(visits,)`, None where nothing is varied so."""
 
     augmentation: Augmentation
-    strand: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
-    shift: np.ndarray[tuple[int], np.dtype[np.int32]] | None
-    crop: np.ndarray[tuple[int], np.dtype[np.float32]] | None
+    strand: NDArray[np.uint8] | None
+    shift: NDArray[np.int32] | None
+    crop: NDArray[np.float32] | None
 
     def apply(self, views: Views, visits: Indices) -> Views:
         """The views of these visits, varied."""
         if self.shift is not None:
             views = replace(views, start=views.start + self.shift[visits])
         if self.crop is not None:
-            length = self.augmentation.lengths(views).astype(np.int32)
+            length = self.augmentation.lengths(views.length)
             room = views.length - length
             # A float32 just below 1 can round up to the whole room and one.
             offset = np.minimum((self.crop[visits] * (room + 1)).astype(np.int64), room)

@@ -37,7 +37,7 @@ class Buckets:
     """Samples sorted by length, and the batches that each bucket falls into.
 
     Attributes:
-        of: `(samples,)`, the bucket of each.
+        of: `(samples,)`, the bucket of each; of a type that takes few bytes.
         width: `(buckets,)`, what its samples are padded to, ascending.
         count: `(buckets,)`, how many samples of an epoch are of it.
         capacity: `(buckets,)`, the most samples in a batch.
@@ -45,7 +45,7 @@ class Buckets:
         fewest: The fewest samples in a batch.
     """
 
-    of: Indices
+    of: NDArray[np.uint16]
     width: Indices
     count: Indices
     capacity: Indices
@@ -69,7 +69,7 @@ def one_bucket(num_samples: int, width: int, batch_size: int, world_size: int, f
         TrainingError: There are too few samples for one batch a rank.
     """
     check_enough(num_samples, world_size, fewest)
-    of = np.zeros(num_samples, dtype=np.int64)
+    of = np.zeros(num_samples, dtype=np.uint16)
     return Buckets(of, np.array([width]), np.array([num_samples]), np.array([batch_size]), world_size, fewest)
 
 
@@ -92,8 +92,11 @@ def sort_by_length(
     Raises:
         TrainingError: There are too few samples for one batch a rank.
     """
-    rungs, rung = np.unique(padded_length(length), return_inverse=True)
-    counts = _whole(np.bincount(rung, count).astype(np.float64))
+    # What follows for each length is looked up: there are many samples, and few lengths.
+    each = np.bincount(length, count)
+    lengths = np.flatnonzero(np.bincount(length))
+    rungs, rung = np.unique(padded_length(lengths), return_inverse=True)
+    counts = _whole(np.bincount(rung, each[lengths]).astype(np.float64))
     check_enough(int(counts.sum()), world_size, fewest)
     least = world_size * fewest
     # Each rung's bucket is known by the widest rung that joined it.
@@ -113,51 +116,83 @@ def sort_by_length(
         target[target == before] = len(rungs) - 1
     kept = np.flatnonzero(merged)
     width = rungs[kept]
-    renamed = np.searchsorted(kept, target)
-    return Buckets(renamed[rung], width, merged[kept], np.maximum(fewest, batch_residues // width), world_size, fewest)
+    of_length = np.zeros(int(lengths[-1]) + 1, dtype=np.uint16)
+    of_length[lengths] = np.searchsorted(kept, target)[rung]
+    most = np.maximum(fewest, batch_residues // width)
+    return Buckets(of_length[length], width, merged[kept], most, world_size, fewest)
 
 
-class Batches(NamedTuple):
-    """The batches of one process in an epoch, in the order of steps.
+class Seating(NamedTuple):
+    """Which visits of a portion fall to which batches of one process.
 
     Attributes:
-        visits: Numbers of visits, sorted by batch.
-        begin: `(batches,)`, where in `visits` each begins.
-        end: `(batches,)`, where it ends.
-        width: `(batches,)`, what its samples are padded to.
-        due: `(batches,)`, the number of the visit with which the last sample of its step, on any rank, is known.
-        weight: `(batches,)`, its share of the step's samples over that of an equal one.
+        visits: Numbers of visits within the portion, sorted by batch.
+        batch: The batches that are complete with this portion, in the order of steps, and then those that are begun.
+        low: Where in `visits` the portion's part of each begins.
+        high: Where it ends.
+        num_complete: How many of them are complete.
     """
 
     visits: Indices
-    begin: Indices
-    end: Indices
-    width: Indices
-    due: Indices
-    weight: NDArray[np.float64]
+    batch: Indices
+    low: Indices
+    high: Indices
+    num_complete: int
 
 
-def arrange(buckets: Buckets, bucket: Indices, rank: int) -> Batches:
-    """Fills the batches of an epoch in the order of visits; a step comes when its last sample does.
+class Filling:
+    """Fills the batches of an epoch, as visits come, a portion at a time.
 
-    A step's batches, one a rank, are of one bucket, and differ in size by at most one.
+    A step comes when its last sample does. Its batches, one a rank, are of one bucket, and differ in size by at most
+    one.
 
     Args:
         buckets: The buckets.
-        bucket: `(visits,)`, the bucket of each visited sample, in the order of visits.
         rank: Of this process.
+
+    Attributes:
+        width: `(batches,)` of all ranks, what the samples of each are padded to.
+        weight: `(batches,)`, the share of each in its step's samples over that of an equal one.
     """
-    visits = np.argsort(bucket.astype(np.uint16), kind="stable") if len(buckets.width) > 1 else np.arange(len(bucket))
-    sizes = buckets.sizes
-    end = np.cumsum(sizes)
-    steps = sizes.reshape(-1, buckets.world_size)
-    due = visits[end[buckets.world_size - 1 :: buckets.world_size] - 1]
-    order = np.argsort(due, kind="stable")
-    mine = order * buckets.world_size + rank
-    bounds = np.concatenate([[0], np.cumsum(buckets.count)])
-    width = buckets.width[np.searchsorted(bounds, end[mine], side="left") - 1]
-    weight = sizes[mine] * buckets.world_size / steps[order].sum(axis=1)
-    return Batches(visits, end[mine] - sizes[mine], end[mine], width, due[order], weight)
+
+    def __init__(self, buckets: Buckets, rank: int) -> None:
+        self._rank = rank
+        self._world_size = buckets.world_size
+        sizes = buckets.sizes
+        self._end = np.cumsum(sizes)
+        self._begin = self._end - sizes
+        self._behind_step = self._end[self._world_size - 1 :: self._world_size]
+        behind = np.cumsum(buckets.count)
+        self._taken = behind - buckets.count
+        self.width = buckets.width[np.searchsorted(behind, self._end, side="left")]
+        steps = sizes.reshape(-1, self._world_size)
+        self.weight: NDArray[np.float64] = (steps * self._world_size / steps.sum(axis=1, keepdims=True)).reshape(-1)
+
+    def add(self, bucket: NDArray[np.integer[Any]]) -> Seating:
+        """Seats the next visits, `(visits,)`, of which the buckets are given in the order of visits."""
+        several = len(self._taken) > 1
+        visits = np.argsort(bucket, kind="stable") if several else np.arange(len(bucket))
+        count = np.bincount(bucket, minlength=len(self._taken))
+        # Within a bucket, seats are numbered through as visits are, and begin so far behind them.
+        shift = self._taken - (np.cumsum(count) - count)
+        first, behind = self._taken, self._taken + count
+        self._taken = behind
+        parts = [np.empty((4, 0), dtype=np.int64)]
+        for number in np.flatnonzero(count):
+            touched = np.arange(
+                np.searchsorted(self._behind_step, first[number], side="right"),
+                np.searchsorted(self._behind_step, behind[number], side="left") + 1,
+            )
+            batch = touched * self._world_size + self._rank
+            taken = (np.clip(place[batch], first[number], behind[number]) for place in (self._begin, self._end))
+            low, high = (place - shift[number] for place in taken)
+            complete = self._behind_step[touched] <= behind[number]
+            due = visits[np.where(complete, self._behind_step[touched] - 1 - shift[number], 0)]
+            parts.append(np.stack([batch, low, high, np.where(complete, due, len(bucket))]))
+        batch, low, high, due = np.concatenate(parts, axis=1)
+        order = np.argsort(due, kind="stable")
+        num_complete = int((due < len(bucket)).sum())
+        return Seating(visits, batch[order], low[order], high[order], num_complete)
 
 
 def _whole(count: NDArray[np.floating[Any]]) -> Indices:

@@ -18,7 +18,13 @@ _BLOCK = 1 << 16
 
 
 def shuffled(
-    blocks: Sequence[int], blocks_at_once: int, *, seed: int, epoch: int, times: Indices | None = None
+    blocks: Sequence[int],
+    blocks_at_once: int,
+    *,
+    seed: int,
+    epoch: int,
+    times: Indices | None = None,
+    blocks_at_first: int | None = None,
 ) -> Iterator[tuple[Indices, Indices]]:
     """A random order that needs only a few blocks in memory at a time.
 
@@ -31,6 +37,7 @@ def shuffled(
         seed: Of the run.
         epoch: From 0.
         times: `(samples,)`, how often each sample is visited. Default: once.
+        blocks_at_first: How many blocks are mixed in the first group. Default: as many as in others.
 
     Yields:
         The blocks of a group, ascending, and their samples in the order in which they are visited.
@@ -38,14 +45,15 @@ def shuffled(
     generator = np.random.default_rng([seed, epoch])
     first = np.concatenate([[0], np.cumsum(blocks)])
     drawn = generator.permutation(len(blocks))
-    for begin in range(0, len(drawn), blocks_at_once):
-        group = np.sort(drawn[begin : begin + blocks_at_once])
+    begins = np.arange(blocks_at_first or blocks_at_once, len(drawn), blocks_at_once)
+    for blocks_of_group in np.split(drawn, begins):
+        group = np.sort(blocks_of_group)
         samples = np.concatenate([np.arange(*first[block : block + 2]) for block in group])
         yield group, generator.permutation(samples if times is None else np.repeat(samples, times[samples]))
 
 
 def draw_weighted(
-    weights: NDArray[np.floating[Any]], bucket: Indices, count: Indices, seed: int, epoch: int
+    weights: NDArray[np.floating[Any]], bucket: NDArray[np.integer[Any]], count: Indices, seed: int, epoch: int
 ) -> Indices:
     """How often each sample is visited in an epoch, drawn with replacement, `(samples,)`.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +45,8 @@ class Tape:
         per_read = max(1, _READ_BYTES // store.residue_bytes)
         cell, is_long = covered.start // per_read, lengths > per_read
         cuts = np.flatnonzero((cell[1:] > cell[:-1]) | is_long[1:] | is_long[:-1]) + 1
-        with store.open() as file:
+        # HDF5 would read whole chunks into its cache, and nothing here is read twice.
+        with h5py.File(store.path, "r", rdcc_nbytes=0) as file:
             tape = file[store.tape_name]
             for first, behind in pairwise([0, *cuts.tolist(), len(lengths)]):
                 begin, end = int(covered.start[first]), int(covered.end[behind - 1])
@@ -100,12 +102,13 @@ class Tape:
         if reverse.any():
             out[reverse] = reverse_complement(out[reverse])
         if width > out.shape[1]:
-            beyond = np.full((len(out), width - out.shape[1], *out.shape[2:]), unknown, dtype=out.dtype)
-            out = np.concatenate([out, beyond], axis=1)
+            more = np.full((len(out), width - out.shape[1], *out.shape[2:]), unknown, dtype=out.dtype)
+            out = np.concatenate([out, more], axis=1)
         if (length == width).all():
             return out, None
         mask = np.arange(width) < length[:, None]
-        out[~mask] = unknown
+        beyond = ~mask[..., None] if store.vector_size else ~mask
+        np.copyto(out, np.asarray(unknown, dtype=out.dtype), where=beyond)
         return out, mask
 
     def _rows(self, start: Indices, width: int) -> NDArray[Any]:
