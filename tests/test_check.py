@@ -63,6 +63,39 @@ def test_planted_duplicates_are_found_with_their_names_and_nothing_else(
     assert written["pairs"][-3:][0]["samples"] == 1
 
 
+def test_identical_sequences_too_short_for_a_k_mer_are_found(tmp_path: Path) -> None:
+    sequences = [np.array([1, 2, 3, 4]), np.array([4, 3, 2, 1]), np.array([1, 2, 3, 4])]
+    check = check_store(store_of(tmp_path / "s.h5", PROTEIN, sequences, [0, 0, 2]), tmp_path / "check")
+    grade, finding = findings(check)["duplicates"]
+    assert grade == "leak"
+    assert "1 of 1 test samples are the same sequence as a train sample, such as s2 and s0" in finding
+    assert "identical\ttest\ttrain\ts2\ts0\t1\n" in (tmp_path / "check" / "pairs.tsv").read_text()
+
+
+def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path: Path) -> None:
+    with write_store(tmp_path / "s.h5", PROTEIN) as writer:
+        writer.add_contigs(["a", "b"], np.arange(20).astype(np.uint8), np.array([10, 10]))
+        writer.set_targets([Target("$a_{$"), Target("b^$x$")])
+        writer.add_labels(writer.layout.pack(np.eye(2)))
+        writer.set_samples(Views(np.arange(2), np.zeros(2, int), np.full(2, 10), np.ones(2, int)), np.array([0, 2]))
+        writer.finish({"notes": []})
+    check_store(Store(tmp_path / "s.h5"), tmp_path / "check")
+    assert (tmp_path / "check" / "classes.png").stat().st_size > 1000
+
+
+def test_groups_in_two_splits_are_named(tmp_path: Path) -> None:
+    with write_store(tmp_path / "s.h5", PROTEIN) as writer:
+        writer.add_contigs(["a", "b", "c"], np.arange(20).astype(np.uint8)[:18], np.array([6, 6, 6]))
+        writer.set_targets([Target("t")])
+        writer.add_labels(writer.layout.pack(np.ones((3, 1))))
+        views = Views(np.arange(3), np.zeros(3, int), np.full(3, 6), np.ones(3, int))
+        writer.set_samples(views, np.array([0, 2, 2]), (np.array([0, 0, 1]), ["torn", "whole"]))
+        writer.finish({"notes": []})
+    found = findings(check_store(Store(tmp_path / "s.h5"), tmp_path / "check"))
+    assert found["groups"][0] == "note"
+    assert "1 of 2 groups are in more than one split: torn." in found["groups"][1]
+
+
 def test_a_clean_store_passes_with_pictures_and_a_page_of_its_own(tmp_path: Path, proteins: list[np.ndarray]) -> None:
     store = store_of(tmp_path / "s.h5", PROTEIN, proteins, [0] * 30 + [1] * 5 + [2] * 5)
     main(["data", "check", str(store.path), "--out", str(tmp_path / "check")])

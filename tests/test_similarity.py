@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqclass.alphabets import DNA, PROTEIN, Alphabet
-from seqclass.data.similarity import components, kmer_sets, similar_pairs
+from seqclass.data.similarity import components, kmer_sets, same_sequences, similar_pairs
 from seqclass.data.store import Store, Views
 from seqclass.data.writer import VectorForm, write_store
 from seqclass.errors import SeqclassError, SourceError
@@ -43,6 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("alphabet", "k"), [(PROTEIN, 2), (PROTEIN, 5), (DNA, 3), (DNA, 12)])
+@settings(deadline=None)
 @given(seed=st.integers(0, 9999), count=st.integers(1, 25))
 def test_every_pair_is_found_and_as_alike_as_sets_of_strings_say(
     path: Path, alphabet: Alphabet, k: int, seed: int, count: int
@@ -68,6 +69,20 @@ def test_every_pair_is_found_and_as_alike_as_sets_of_strings_say(
     expected = {(i, j): jaccard(plain[i], plain[j]) for i in rows.tolist() for j in columns.tolist()}
     expected = {pair: index for pair, index in expected.items() if index >= 0.3}
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alphabet", [PROTEIN, DNA])
+@settings(deadline=None)
+@given(sequences=st.lists(st.text("ACN", min_size=1, max_size=4), min_size=1, max_size=30))
+def test_same_sequences_are_those_of_equal_strings(path: Path, alphabet: Alphabet, sequences: list[str]) -> None:
+    unknown = alphabet.unknown
+    sequences = [sequence.replace("N", unknown) for sequence in sequences]
+    number = same_sequences(store_of(path, alphabet, sequences)).tolist()
+    either = [min(each, each[::-1].translate(COMPLEMENT)) if alphabet is DNA else each for each in sequences]
+    for one, first in enumerate(either):
+        assert (number[one] == -1) == (set(first) == {unknown})
+        for other, second in enumerate(either):
+            assert (number[one] == number[other]) == (first == second or number[one] == number[other] == -1)
 
 
 def test_components_are_those_of_the_graph_of_alike_pairs(path: Path) -> None:

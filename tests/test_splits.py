@@ -64,7 +64,7 @@ def test_shares_are_kept_and_the_seed_decides(tmp_path: Path, by: str) -> None:
             np.testing.assert_allclose(share, [0.8, 0.1, 0.1], atol=0.01)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 9999), count=st.integers(3, 120), by=st.sampled_from(["group", "cluster", "stratified"]))
 def test_what_belongs_together_stays_together(tmp_path: Path, seed: int, count: int, by: str) -> None:
     generator = np.random.default_rng(seed)
@@ -133,6 +133,15 @@ def test_clusters_of_cd_hit_are_read(tmp_path: Path) -> None:
     assert split[0] == split[5]
     assert split[1] == split[2]
     assert split[3] == split[4]
+    assert len(set(split.tolist())) == 3
+
+
+def test_a_byte_order_mark_tears_no_cluster(tmp_path: Path) -> None:
+    store = make(tmp_path / "s.h5", lengths=np.full(6, 9))
+    lines = [f"s{i // 2 * 2}\ts{i}\r\n" for i in range(6)]
+    (tmp_path / "c.tsv").write_text("".join(lines), encoding="utf-8-sig")
+    split = split_store(store, "cluster", clusters=tmp_path / "c.tsv", fractions=(0.34, 0.33, 0.33)).split
+    assert split[::2].tolist() == split[1::2].tolist()
     assert len(set(split.tolist())) == 3
 
 

@@ -15,7 +15,8 @@ from truth import Truth, proteins, whole, write_truth
 from seqclass.data.loader import StoreLoader
 from seqclass.data.sources.deeploc import import_deeploc
 from seqclass.data.sources.pfam import import_pfam
-from seqclass.data.store import Store
+from seqclass.data.store import Store, Views
+from seqclass.data.tape import Tape
 from seqclass.errors import TrainingError
 
 NOBODY = 65534
@@ -116,6 +117,21 @@ def test_a_loader_in_the_midst_of_an_epoch_survives_a_fork(folder: Path) -> None
         assert sorted(samples) == list(range(300))
         assert held["tokens"][:10].tolist() == first
     assert len(read_all(truth, num_workers=2)) == 300
+
+
+def test_forked_workers_share_what_is_held_in_memory(folder: Path) -> None:
+    truth = make_truth(folder)
+    parent = os.getpid()
+
+    def read_by_the_parent(store: Store, views: Views) -> Tape:
+        assert os.getpid() == parent, "a worker reads the store"
+        return Tape(store, views)
+
+    loader = StoreLoader(truth.store, np.arange(300), 8, shuffle=True, num_workers=2, start_method="fork")
+    with patch("seqclass.data.loader.Tape", read_by_the_parent):
+        for _ in range(2):
+            for batch in loader:
+                truth.check(batch)
 
 
 @pytest.mark.parametrize("ragged", [True, False])

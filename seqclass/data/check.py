@@ -18,6 +18,7 @@ from seqclass.data.check_page import write_page
 from seqclass.data.check_plots import plot_classes, plot_composition, plot_lengths
 from seqclass.data.homology import best_hits
 from seqclass.data.leakage import Pairs, near_duplicates, overlaps, repeats
+from seqclass.data.similarity import same_sequences
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.data.tape import Tape
 from seqclass.errors import SourceError
@@ -39,6 +40,7 @@ _NAMED = 8
 _REPEATED = 0.1
 _ABOUT_REPEATS = "Exclude such regions, or name them beside the results."
 _EXAMPLES = 10
+_LISTED = 100_000
 
 Grade = Literal["ok", "note", "leak"]
 
@@ -75,8 +77,8 @@ def check_store(
     """Looks for what makes results on a store better than they are, and writes what it finds.
 
     The folder gets `check.html` with pictures, `check.json`, `pairs.tsv` (pairs of samples of different splits that
-    overlap or are alike, up to 100,000 of each pair of splits), and the pictures `classes.png`, `lengths.png` and
-    `composition.png`.
+    overlap, are identical or are alike, up to 100,000 of each pair of splits), and the pictures `classes.png`,
+    `lengths.png` and `composition.png`.
 
     Args:
         store: The store.
@@ -106,10 +108,15 @@ def check_store(
             Verdict("note", "duplicates", "Vectors were not compared; check the store of the sequences they come from.")
         )
     else:
+        same = _identical(store, [each.splits for each in shared])
+        verdicts.append(_judge_identical(store, same))
+        pairs += [("identical", each) for each in same]
         alike = near_duplicates(store, level, k=k, most=_MOST, seed=seed)
         verdicts += _judge_duplicates(store, alike, level)
         pairs += [("similar", each) for each in alike]
         verdicts.append(_judge_repeats(store) if store.alphabet is DNA else _judge_homology(store, alike, seed))
+    if store.groups is not None:
+        verdicts.append(_judge_groups(store, store.groups))
     verdicts += _judge_labels(store)
     composition = _composition(store)
     if composition is not None:
@@ -153,8 +160,57 @@ def _judge_overlaps(shared: list[Pairs]) -> Verdict:
     )
 
 
+def _on_genome(store: Store) -> bool:
+    return store.alphabet is DNA and len(np.unique(store.views.contig)) < len(store)
+
+
+def _identical(store: Store, splits: list[tuple[str, str]]) -> list[Pairs]:
+    """Of each two splits, the samples of the first that are the same sequence as one of the second, with that one."""
+    number = same_sequences(store)
+    found = []
+    for later, earlier in splits:
+        rows, columns = store.samples(later), store.samples(earlier)
+        there, first = np.unique(number[columns], return_index=True)
+        place = np.minimum(np.searchsorted(there, number[rows]), len(there) - 1)
+        twins = np.flatnonzero((there[place] == number[rows]) & (number[rows] >= 0))
+        listed = zip(rows[twins].tolist(), columns[first[place[twins]]].tolist(), strict=True)
+        pairs = [(one, other, 1.0) for one, other in islice(listed, _LISTED)]
+        found.append(Pairs((later, earlier), len(twins), len(twins), len(rows), len(twins), pairs))
+    return found
+
+
+def _judge_identical(store: Store, same: list[Pairs]) -> Verdict:
+    worst = [pairs for pairs in same if pairs.count]
+    if not worst:
+        return Verdict("ok", "duplicates", "No two splits hold the same sequence.")
+    on_genome = _on_genome(store)
+    few = all(pairs.samples <= _REPEATED * pairs.of for pairs in worst)
+    sentences = [
+        f"{pairs.samples:,} of {pairs.of:,} {pairs.splits[0]} samples are the same sequence as a {pairs.splits[1]} "
+        f"sample, such as {_name(store, pairs.listed[0][0])} and {_name(store, pairs.listed[0][1])}"
+        for pairs in worst
+    ]
+    remedy = _ABOUT_REPEATS if on_genome else "Import with --dedupe, or split by cluster."
+    return Verdict("note" if on_genome and few else "leak", "duplicates", f"{'; '.join(sentences)}. {remedy}")
+
+
+def _judge_groups(store: Store, groups: NDArray[np.int32]) -> Verdict:
+    pairs = np.unique(np.stack([groups, store.split], axis=1), axis=0)
+    number, splits = np.unique(pairs[:, 0], return_counts=True)
+    torn = [store.group_names[group] for group in number[splits > 1].tolist()]
+    if not torn:
+        return Verdict("ok", "groups", f"None of the {len(number):,} groups is in two splits.")
+    named = ", ".join(torn[:_NAMED]) + (", ..." if len(torn) > _NAMED else "")
+    return Verdict(
+        "note",
+        "groups",
+        f"{len(torn):,} of {len(number):,} groups are in more than one split: {named}. To keep groups whole, split by "
+        "group.",
+    )
+
+
 def _judge_duplicates(store: Store, alike: list[Pairs], level: float) -> Iterator[Verdict]:
-    on_genome = store.alphabet is DNA and len(np.unique(store.views.contig)) < len(store)
+    on_genome = _on_genome(store)
     remedy = _ABOUT_REPEATS if on_genome else "Split by cluster."
     if not alike:
         yield Verdict("note", "splits", "All samples are in one split, so there is nothing to compare.")

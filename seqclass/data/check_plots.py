@@ -33,24 +33,29 @@ def plot_classes(path: Path, store: Store) -> None:
                 axes.barh(np.arange(len(order)), count[order], left=left, color=COLOURS[split], label=split)
                 left += count[order]
             axes.set_yticks(np.arange(len(order)), [_short(store.targets[i].name) for i in order])
+            for name in axes.get_yticklabels():
+                name.set_parse_math(False)
             axes.invert_yaxis()
             axes.set_xlabel("samples")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         else:
-            rank = np.arange(1, len(order) + 1)
+            edges = np.arange(len(order) + 1)
             for split, count in counts.items():
-                shown = np.maximum(count[order], 0.5)
-                axes.plot(rank, shown, ".", markersize=2.5, color=COLOURS[split], label=split, rasterized=True)
+                # Each in its own order: points of three splits in one order hide each other.
+                shown = np.maximum(np.sort(count)[::-1], 0.5)
+                # Valid and test are often alike, so that the one shows through the gaps of the other.
+                style = "--" if split == "test" else "-"
+                axes.stairs(shown, edges, baseline=None, color=COLOURS[split], label=split, lw=1.6, ls=style)
             axes.set_yscale("log")
             tens = 10.0 ** np.arange(np.ceil(np.log10(max(map(np.max, counts.values())) + 1)))
             axes.set_yticks([0.5, *tens])
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "none"))
-            axes.set_xlim(0, len(order) + 1)
-            axes.set_xlabel(f"{len(order):,} targets, most frequent first")
+            axes.set_xlim(0, len(order))
+            axes.set_xlabel(f"{len(order):,} targets, the most frequent of each split first")
             axes.set_ylabel("samples")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_title("Samples of each target", loc="left")
-        axes.legend(frameon=False, markerscale=4)
+        axes.legend(frameon=False, loc="lower right" if few else "upper right")
 
 
 def plot_lengths(path: Path, store: Store) -> None:

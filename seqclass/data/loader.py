@@ -298,6 +298,9 @@ class StoreLoader:
             yield batch
 
     def _with_workers(self, epoch: int, begin: int) -> Iterator[Batch]:
+        if not self.streams and (self.start_method or multiprocessing.get_start_method()) == "fork":
+            # Forked workers share it. Read by each of them, it would be read, and held, many times.
+            self._read(np.array([0]))
         loader: DataLoader[_Parcel] = DataLoader(
             _Worker(self, epoch, begin),
             batch_size=None,

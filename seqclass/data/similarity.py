@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from seqclass.alphabets import DNA, Alphabet
+from seqclass.alphabets import DNA, Alphabet, reverse_complement
 from seqclass.data.sampling import cut
 from seqclass.data.store import Indices, Store
 from seqclass.data.tape import Tape
@@ -25,7 +26,8 @@ from seqclass.progress import progress, track
 K = {"dna": 12, "protein": 5}
 """Length of the k-mers by alphabet: long enough that unrelated sequences share hardly any."""
 
-_BLOCK_RESIDUES, _BLOCK_SAMPLES = 1 << 22, 1 << 16
+# Where samples are padded to one length, one of them may be a thousand times as long as the others.
+_BLOCK_RESIDUES, _BLOCK_SAMPLES, _BLOCK_PADDED = 1 << 22, 1 << 16, 1 << 12
 _ROWS_AT_ONCE = 512
 
 
@@ -117,6 +119,31 @@ def _codes(tokens: NDArray[np.uint8], k: int, alphabet: Alphabet) -> NDArray[np.
     out = np.full(len(tokens), -1, dtype=np.int64)
     out[:count][known] = code[known]
     return out
+
+
+def same_sequences(store: Store) -> Indices:
+    """Which samples read the same residues, `(samples,)`: a number for each sequence, the same on either strand of DNA.
+
+    Samples in which no residue is known are -1. Sequences are told apart by 128-bit BLAKE2 digests.
+
+    Args:
+        store: Of tokens.
+    """
+    digests = np.zeros((len(store), 2), dtype=np.uint64)
+    known = np.zeros(len(store), dtype=bool)
+    bounds = cut(store.views.length, _BLOCK_RESIDUES, _BLOCK_PADDED)
+    for begin, end in track(pairwise(bounds), "Looking for duplicates", len(bounds) - 1, "blocks"):
+        views = store.views[begin:end]
+        tokens, _ = Tape(store, views).read(views)
+        known[begin:end] = (tokens != store.alphabet.unknown_token).any(axis=1)
+        for sample, (row, length) in enumerate(zip(tokens, views.length.tolist(), strict=True), start=begin):
+            sequence = row[:length].tobytes()
+            if store.alphabet is DNA:
+                sequence = min(sequence, reverse_complement(row[:length]).tobytes())
+            digests[sample] = np.frombuffer(blake2b(sequence, digest_size=16).digest(), dtype=np.uint64)
+    number: Indices = np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    number[~known] = -1
+    return number
 
 
 def similar_pairs(

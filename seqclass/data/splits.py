@@ -34,6 +34,7 @@ LEVEL = 0.1
 """Two sequences of one cluster share at least this Jaccard index of k-mers, or hang together by others that do."""
 
 _NAMED = 5
+_LABELS_AT_ONCE = 1 << 23
 
 
 def split_store(
@@ -163,7 +164,8 @@ def _by_clusters(
         if lacking:
             raise SourceError(
                 f"{len(lacking):,} of {len(names):,} samples are in no cluster, such as '{lacking[0]}'",
-                remedy="Cluster all sequences of the store, under the names they have there",
+                remedy="Cluster all sequences of the store, under the names they have there (CD-HIT cuts names short "
+                "unless it is told -d 0)",
                 file=clusters,
             )
         return _joined(units, np.array([number[name] for name in names], dtype=np.int64))
@@ -181,7 +183,7 @@ def _read_clusters(path: Path) -> dict[str, int]:
     representatives: dict[str, int] = {}
     with open_maybe_gzip(path) as stream:
         for line, raw in enumerate(stream, start=1):
-            text = raw.decode("utf-8", "replace").strip()
+            text = raw.decode("utf-8", "replace").strip().lstrip("\ufeff")
             if not text:
                 continue
             if text.startswith(">Cluster"):
@@ -217,10 +219,11 @@ def _strata(store: Store) -> Indices:
     strata = np.full(len(store), MISSING, dtype=np.int64)
     positives = sum(store.positives(split) for split in SPLITS)
     rank = np.argsort(np.argsort(positives, kind="stable"))
-    for begin in range(0, len(store), 1 << 16):
-        labels = store.labels(everything[begin : begin + (1 << 16)]).astype(bool)
+    block = max(1, _LABELS_AT_ONCE // store.num_targets)
+    for begin in range(0, len(store), block):
+        labels = store.labels(everything[begin : begin + block]).astype(bool)
         rarest = np.where(labels, rank, len(rank)).argmin(axis=1)
-        strata[begin : begin + (1 << 16)] = np.where(labels.any(axis=1), rarest, MISSING)
+        strata[begin : begin + block] = np.where(labels.any(axis=1), rarest, MISSING)
     return strata
 
 
