@@ -197,6 +197,25 @@ def test_windows_of_two_splits_that_overlap_are_a_leak(tmp_path: Path) -> None:
     assert findings(check_store(store, tmp_path / "check"))["overlap"][0] == "leak"
 
 
+def test_a_long_sample_that_begins_far_before_is_the_one_that_overlaps(tmp_path: Path) -> None:
+    start = np.array([0, *range(0, 1000, 10), 3000])
+    length = np.array([5000, *[10] * 100, 100])
+    views = Views(np.zeros(102, int), start, length, np.ones(102, int))
+    (found,) = overlaps(genome(tmp_path / "s.h5", views, np.array([0] * 101 + [2])))
+    assert found.listed == [(101, 0, 1.0)]
+
+
+def test_pieces_of_one_protein_in_two_splits_are_a_leak(tmp_path: Path) -> None:
+    with write_store(tmp_path / "s.h5", PROTEIN) as writer:
+        writer.add_contigs(["a"], np.arange(80).astype(np.uint8) % 20)
+        writer.set_targets([Target("t")])
+        writer.add_labels(writer.layout.pack(np.ones((2, 1))))
+        views = Views(np.zeros(2, int), np.array([0, 50]), np.array([20, 20]), np.ones(2, int))
+        writer.set_samples(views, np.array([0, 2]))
+        writer.finish({"notes": []})
+    assert findings(check_store(Store(tmp_path / "s.h5"), tmp_path / "check"))["overlap"][0] == "leak"
+
+
 def test_vectors_are_checked_for_what_can_be(tmp_path: Path) -> None:
     with write_store(tmp_path / "v.h5", PROTEIN, vectors=VectorForm(2, "float16")) as writer:
         writer.add_contigs(["a", "b"], np.zeros((3, 2), np.float16), np.array([1, 2]))

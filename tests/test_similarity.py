@@ -122,3 +122,17 @@ def test_what_cannot_be_compared_is_refused(path: Path, tmp_path: Path) -> None:
         writer.finish({})
     with pytest.raises(SourceError, match="vectors have no k-mers"):
         kmer_sets(Store(tmp_path / "v.h5"), np.arange(1))
+
+
+def test_one_k_mer_in_so_many_is_the_same_in_all_samples_and_estimates_the_index(path: Path) -> None:
+    generator = np.random.default_rng(7)
+    one = generator.choice(list(DNA.letters), 20_000)
+    other = np.where(generator.random(20_000) < 0.01, generator.choice(list(DNA.letters), 20_000), one)
+    store = store_of(path, DNA, ["".join(one), "".join(other)])
+    indices = []
+    for one_in in (1, 8):
+        sets = kmer_sets(store, np.arange(2), 12, one_in)
+        ((_, _, index),) = similar_pairs(sets, np.array([0]), np.array([1]), 0.1)
+        indices.append(float(index[0]))
+        assert sets.sizes[0] == pytest.approx(20_000 / one_in, rel=0.1)
+    assert indices[1] == pytest.approx(indices[0], abs=0.05)

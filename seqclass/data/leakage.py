@@ -17,6 +17,9 @@ from seqclass.progress import progress
 
 _LISTED = 100_000
 
+# Of more k-mers, 8 bytes each, only one in so many is looked at.
+_MOST_KMERS = 100_000_000
+
 # Positions at a time, and the most that are hashed without thinning out.
 _ALL_POSITIONS = 100_000_000
 
@@ -53,9 +56,12 @@ def near_duplicates(store: Store, level: float, *, k: int | None = None, most: i
         k: Length of the k-mers, in residues. Default: 5 for proteins, 12 for DNA.
         most: Of more samples in valid or test, so many are drawn and compared with all of the other split.
         seed: Of which.
+
+    Of a store of more than 100 million k-mers only one in so many is compared, the same ones in all samples.
     """
     found = []
-    sets = kmer_sets(store, np.arange(len(store)), k)
+    one_in = max(1, -(-int(store.views.length.sum(dtype=np.int64)) // _MOST_KMERS))
+    sets = kmer_sets(store, np.arange(len(store)), k, one_in)
     for later, earlier in _split_pairs(store):
         rows, columns = store.samples(later), store.samples(earlier)
         if len(rows) > most:
@@ -74,24 +80,30 @@ def near_duplicates(store: Store, level: float, *, k: int | None = None, most: i
 def overlaps(store: Store) -> list[Pairs]:
     """Pairs of samples of different splits that read some of the same residues of the tape, as overlapping windows do.
 
-    Of each sample of the later split, one that overlaps it most is listed and counted.
+    Samples of one protein count wherever on it they lie. Of each sample of the later split, one that
+    overlaps it most is listed and counted.
     """
     begin, end = extent(store, store.views)
+    if store.alphabet is not DNA:
+        begin = store.contig_start[store.views.contig]
+        end = begin + store.contig_length[store.views.contig]
     found = []
     for later, earlier in _split_pairs(store):
         rows, columns = store.samples(later), store.samples(earlier)
         columns = columns[np.argsort(begin[columns], kind="stable")]
         reach = np.maximum.accumulate(end[columns])
+        farthest = np.maximum.accumulate(np.where(end[columns] == reach, np.arange(len(columns)), 0))
         # The last sample that begins before this one ends, if anything before it reaches this far.
         last = np.searchsorted(begin[columns], end[rows]) - 1
         touches = (last >= 0) & (reach[np.maximum(last, 0)] > begin[rows])
         rows, last = rows[touches], last[touches]
         pairs = Pairs((later, earlier), len(rows), len(rows), of=len(store.samples(later)))
         for row, place in zip(rows[:_LISTED].tolist(), last[:_LISTED].tolist(), strict=True):
-            near = columns[max(0, place - 50) : place + 1]
+            # A long sample that begins far before may be the only one that reaches this far.
+            near = columns[[farthest[place], *range(max(0, place - 50), place + 1)]]
             shared = np.minimum(end[near], end[row]) - np.maximum(begin[near], begin[row])
             best = int(shared.argmax())
-            pairs.listed.append((row, int(near[best]), float(shared[best] / store.views.length[row])))
+            pairs.listed.append((row, int(near[best]), float(shared[best] / (end[row] - begin[row]))))
         found.append(pairs)
     return found
 

@@ -61,13 +61,15 @@ class KmerSets:
         return csr_array((ones, (row[known], column[known])), shape=(len(self), len(vocabulary)))
 
 
-def kmer_sets(store: Store, samples: Indices, k: int | None = None) -> KmerSets:
+def kmer_sets(store: Store, samples: Indices, k: int | None = None, one_in: int = 1) -> KmerSets:
     """The k-mers of samples; those that hold an unknown residue are left out.
 
     Args:
         store: Of tokens.
         samples: Indices of samples.
         k: Length of the k-mers, in residues. Default: 5 for proteins, 12 for DNA.
+        one_in: Keep one k-mer in so many, the same ones in every sample, where all would not fit into memory. Jaccard
+            indices are estimates then (Brown and Irber 2016, https://doi.org/10.21105/joss.00027).
 
     Raises:
         SourceError: The store holds vectors, or k-mers of this length cannot be numbered.
@@ -91,7 +93,10 @@ def kmer_sets(store: Store, samples: Indices, k: int | None = None) -> KmerSets:
         row = np.repeat(np.arange(len(views)), count)
         position = np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
         found = codes[position]
-        row, found = row[found >= 0], found[found >= 0]
+        kept = found >= 0
+        if one_in > 1:
+            kept &= _spread(found) % np.uint64(one_in) == 0
+        row, found = row[kept], found[kept]
         order = np.lexsort((found, row))
         row, found = row[order], found[order]
         distinct = np.ones(len(row), dtype=bool)
@@ -100,6 +105,14 @@ def kmer_sets(store: Store, samples: Indices, k: int | None = None) -> KmerSets:
         sizes.append(np.bincount(row[distinct], minlength=len(views)))
     lengths = np.concatenate([np.zeros(1, dtype=np.int64), *sizes])
     return KmerSets(np.concatenate([np.zeros(0, dtype=np.int64), *parts]), np.cumsum(lengths), k)
+
+
+def _spread(codes: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hashes of numbers (the finaliser of splitmix64)."""
+    hashes = codes.astype(np.uint64)
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 def _codes(tokens: NDArray[np.uint8], k: int, alphabet: Alphabet) -> NDArray[np.int64]:

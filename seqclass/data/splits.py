@@ -34,6 +34,9 @@ LEVEL = 0.1
 """Two sequences of one cluster share at least this Jaccard index of k-mers, or hang together by others that do."""
 
 _NAMED = 5
+
+# Their k-mers, which are compared all with all, take some 20 bytes each.
+_MOST_RESIDUES = 500_000_000
 _LABELS_AT_ONCE = 1 << 23
 
 
@@ -169,6 +172,13 @@ def _by_clusters(
                 file=clusters,
             )
         return _joined(units, np.array([number[name] for name in names], dtype=np.int64))
+    total = int(store.views.length.sum(dtype=np.int64))
+    if total > _MOST_RESIDUES:
+        raise SourceError(
+            f"samples of {total:,} residues are too many to be compared with each other",
+            remedy="Cluster them with MMseqs2 and pass --clusters, or split by group or by chromosome",
+            file=store.path,
+        )
     sets = kmer_sets(store, everything, k)
     notes.append(
         f"No two samples of different splits have a Jaccard index of {sets.k}-mers of {level:g} or more; every "
