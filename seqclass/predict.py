@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.atomic import atomic_file, check_free
-from seqclass.blocks.transformer_xl import RelativeAttention
+from seqclass.blocks.relative_attention import RelativeAttention
 from seqclass.bundle import Bundle
 from seqclass.data.fasta import read_fasta
 from seqclass.data.loader import StoreLoader

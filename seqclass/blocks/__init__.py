@@ -6,19 +6,31 @@ tensor. A mask is `(batch, length)` bool, True at real residues, or None.
 
 from seqclass.blocks.base import Block, build, register_block
 from seqclass.blocks.embedding import LearnedEmbedding, OneHotEmbedding
-from seqclass.blocks.heads import DenseHead
-from seqclass.blocks.pooling import CentreMax, Flatten, Pool
-from seqclass.blocks.transformer_xl import TransformerXLEncoder
+from seqclass.blocks.heads import DenseHead, Head, LinearHead
+from seqclass.blocks.light_attention import LightAttention
+from seqclass.blocks.pooling import AttentionPool, CentreMax, Flatten, MaxPool, MeanPool, Pool
+from seqclass.blocks.protcnn import ProtCNNStem
+from seqclass.blocks.recurrent import BiLSTMEncoder
+from seqclass.blocks.transformer_xl import Memory, TransformerXLEncoder
 from seqclass.blocks.wide_resnet import WideResNetStem
 
 __all__ = [
+    "AttentionPool",
+    "BiLSTMEncoder",
     "Block",
     "CentreMax",
     "DenseHead",
     "Flatten",
+    "Head",
     "LearnedEmbedding",
+    "LightAttention",
+    "LinearHead",
+    "MaxPool",
+    "MeanPool",
+    "Memory",
     "OneHotEmbedding",
     "Pool",
+    "ProtCNNStem",
     "TransformerXLEncoder",
     "WideResNetStem",
     "build",

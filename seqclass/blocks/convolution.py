@@ -36,14 +36,16 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == 1:
             return F.linear(x[:, :: self.stride] if self.stride > 1 else x, self.weight.squeeze(2))
-        # As an image of height 1, (batch, length, channels) is channels-last memory: no copy on either side.
-        image = F.conv2d(
-            x.transpose(1, 2).unsqueeze(2),
-            self.weight.unsqueeze(2),
-            stride=(1, self.stride),
-            padding=(0, self.kernel_size // 2),
-        )
-        return image.squeeze(2).transpose(1, 2)
+        return convolve(x, self.weight, stride=self.stride, padding=self.kernel_size // 2)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, padding: int = 0) -> Tensor:
+    """Convolution of `(batch, length, channels)`, with the weight of a `torch.nn.Conv1d`."""
+    # As an image of height 1, (batch, length, channels) is channels-last memory: no copy on either side.
+    image = F.conv2d(
+        x.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2), bias, stride=(1, stride), padding=(0, padding)
+    )
+    return image.squeeze(2).transpose(1, 2)
 
 
 def strided_length(length: int, stride: int) -> int:
