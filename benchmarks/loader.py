@@ -7,8 +7,8 @@ data in the same run, each a torch Dataset under a shuffling DataLoader that pad
     h5py        one HDF5 read a sample, as such data sets are usually written
     in memory   the same held in memory, still cut one sample at a time
 
-Every loader runs in one process, and with two workers. The best of several rounds counts, as others may use the
-machine. Rates are of windows, or of residues without padding.
+Every loader runs in one process, in one with two workers, and in two processes at once that share the epochs. The best
+of several rounds counts, as others may use the machine. Rates are of windows, or of residues without padding.
 
 Then stores of 5 GB, which are written for it (to DIR) and deleted: how soon the first shuffled batch comes when nothing
 of the file is in the page cache, and what resident memory a pass of up to 20 s adds to that of a process that has
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,64 +199,83 @@ def real_size(batch: Batch) -> int:
     return batch.inputs.shape[:2].numel() if batch.mask is None else int(batch.mask.sum())
 
 
-def compare(name: str, unit: str, store: Store, reference: type[PerSample], batch_size: int, rounds: int) -> None:
-    """Prints the rates of all loaders of one kind of data, in one process and in two."""
-    plain = store.path.with_suffix(".plain.h5")
-    reference.write(plain, store)
-    windows = unit == "windows"
-    samples = np.arange(len(store))
-    augmentation = Augmentation(random_strand=windows)
-    size = store.path.stat().st_size
-    print(f"\n{name}: {len(store):,} samples, a file of {size / 1e6:,.0f} MB, batches of {batch_size}")
+@dataclass(frozen=True)
+class Contest:
+    """One kind of data, and the loaders that are compared on it."""
 
-    def ours(memory: int, workers: int) -> float:
+    name: str
+    unit: str
+    store: Store
+    reference: type[PerSample]
+    batch_size: int
+
+    @property
+    def plain(self) -> Path:
+        return self.store.path.with_suffix(".plain.h5")
+
+    def ours(self, memory: int, workers: int = 0, rank: int = 0, ranks: int = 1) -> float:
+        """The rate of the store's loader within so many bytes."""
+        torch.set_num_threads(1)
+        augmentation = Augmentation(random_strand=self.unit == "windows")
         loader = StoreLoader(
-            store, samples, batch_size, shuffle=True, augmentation=augmentation, memory=memory, num_workers=workers
+            self.store,
+            np.arange(len(self.store)),
+            self.batch_size,
+            shuffle=True,
+            augmentation=augmentation,
+            rank=rank,
+            world_size=ranks,
+            memory=memory,
+            num_workers=workers,
         )
         # Labels as the loss takes them are part of the work, as they are of the references'.
-        ready = ((batch, batch.binary(store.layout), batch.classes(store.layout)) for batch in epochs_of(loader))
-        return rate(ready, lambda each: len(each[0].samples) if windows else real_size(each[0]), 2)
+        layout = self.store.layout
+        ready = ((batch, batch.binary(layout), batch.classes(layout)) for batch in epochs_of(loader))
+        return rate(ready, lambda each: len(each[0].samples) if self.unit == "windows" else real_size(each[0]), 2)
 
-    def theirs(in_memory: bool, workers: int) -> float:
-        data = reference(plain, len(store), in_memory)
-        collate = None if windows else padded
-        loader = DataLoader(data, batch_size, shuffle=True, num_workers=workers, collate_fn=collate)
+    def theirs(self, in_memory: bool, workers: int = 0) -> float:
+        """The rate of a reference."""
+        torch.set_num_threads(1)
+        data = self.reference(self.plain, len(self.store), in_memory)
+        windows = self.unit == "windows"
+        loader = DataLoader(
+            data, self.batch_size, shuffle=True, num_workers=workers, collate_fn=None if windows else padded
+        )
         return rate(epochs_of(loader), lambda each: len(each[1]) if windows else int(each[2].sum()), 2)
 
-    budget = max(MIB, size // 8)
-    loaders: dict[str, Callable[[int], float]] = {
-        "h5py, one sample at a time": lambda workers: theirs(False, workers),
-        "in memory, one sample at a time": lambda workers: theirs(True, workers),
-        "StoreLoader, held in memory": lambda workers: ours(4 << 30, workers),
-        f"StoreLoader, streamed in {budget / 1e6:,.0f} MB": lambda workers: ours(budget, workers),
-    }
-    for workers in (0, 2):
-        print("  two workers" if workers else "  one process")
-        best = dict.fromkeys(loaders, 0.0)
-        for _ in range(rounds):
-            for loader, measure in loaders.items():
-                best[loader] = max(best[loader], measure(workers))
-        slow, held = list(best.values())[:2]
-        for loader, speed in best.items():
-            print(f"    {loader:36s} {speed:14,.0f} {unit}/s {speed / slow:8.1f} x {speed / held:8.1f} x")
-    plain.unlink()
+    def run(self, rounds: int) -> None:
+        """Prints the rates of all loaders in one process, with two workers, and in two processes at once."""
+        self.reference.write(self.plain, self.store)
+        size = self.store.path.stat().st_size
+        print(f"\n{self.name}: {len(self.store):,} samples, {size / 1e6:,.0f} MB, batches of {self.batch_size}")
+        budget = max(MIB, size // 8)
+        loaders: dict[str, tuple[Callable[..., float], int]] = {
+            "h5py, one sample at a time": (self.theirs, False),
+            "in memory, one sample at a time": (self.theirs, True),
+            "StoreLoader, held in memory": (self.ours, 4 << 30),
+            f"StoreLoader, streamed in {budget / 1e6:,.0f} MB": (self.ours, budget),
+        }
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
 
+            def in_two_ranks(measure: Callable[..., float], option: int) -> float:
+                places = [(0, rank, 2) if measure == self.ours else () for rank in range(2)]
+                return sum(pool.starmap(measure, [(option, *place) for place in places], chunksize=1))
 
-def two_ranks(store: Store, seconds: float) -> None:
-    """Prints the rate of two processes that share the epochs of windows."""
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        speeds = pool.starmap(_of_a_rank, [(store, rank, seconds) for rank in range(2)])
-    print(f"  two ranks\n    StoreLoader, held in memory          {sum(speeds):14,.0f} windows/s")
-
-
-def _of_a_rank(store: Store, rank: int, seconds: float) -> float:
-    torch.set_num_threads(1)
-    augmentation = Augmentation(random_strand=True)
-    loader = StoreLoader(
-        store, np.arange(len(store)), 256, shuffle=True, augmentation=augmentation, rank=rank, world_size=2
-    )
-    ready = ((batch, batch.binary(store.layout)) for batch in epochs_of(loader))
-    return rate(ready, lambda each: len(each[0].samples), seconds)
+            settings: dict[str, Callable[[Callable[..., float], int], float]] = {
+                "one process": lambda measure, option: measure(option),
+                "one process with two workers": lambda measure, option: measure(option, 2),
+                "two processes, each a rank": in_two_ranks,
+            }
+            for setting, in_setting in settings.items():
+                print(f"  {setting}")
+                best = dict.fromkeys(loaders, 0.0)
+                for _ in range(rounds):
+                    for loader, (measure, option) in loaders.items():
+                        best[loader] = max(best[loader], in_setting(measure, option))
+                slow, held = list(best.values())[:2]
+                for loader, speed in best.items():
+                    print(f"    {loader:36s} {speed:14,.0f} {self.unit}/s {speed / slow:8.1f} x {speed / held:8.1f} x")
+        self.plain.unlink()
 
 
 def resident(which: str) -> float:
@@ -307,12 +327,11 @@ def main() -> None:
         path = Path(name) / "store.h5"
         print("ratios: to h5py, and to what is held in memory, one sample at a time")
         store = write_windows(path, 200_000 // share, 200)
-        compare("DNA windows of 1,000 bp, 919 targets", "windows", store, Windows, 256, rounds)
-        two_ranks(store, 2)
+        Contest(f"DNA windows of {WINDOW:,} bp, {TARGETS} targets", "windows", store, Windows, 256).run(rounds)
         store = write_proteins(path, 524_288 // share, 160, vectors=False)
-        compare("Proteins of 160 residues on average", "residues", store, Proteins, 128, rounds)
+        Contest("Proteins of 160 residues on average", "residues", store, Proteins, 128).run(rounds)
         store = write_proteins(path, 2_048 // share, 160, vectors=True)
-        compare("Embeddings of 1,024 float16 a residue", "residues", store, Embeddings, 32, rounds)
+        Contest(f"Embeddings of {VECTOR:,} float16 a residue", "residues", store, Embeddings, 32).run(rounds)
         if options.fast:
             return
         print(f"\nstores of 5 GB, not in the page cache, shuffled, budget {MEMORY / MIB:,.0f} MiB")

@@ -190,8 +190,9 @@ def fit(
     return recorder
 
 
-@pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, "fork"), (2, "spawn")])
-@pytest.mark.parametrize("dies_at", [11, 47])
+@pytest.mark.parametrize(
+    ("workers", "start_method", "dies_at"), [(0, None, 11), (0, None, 47), (2, "fork", 47), (2, "spawn", 11)]
+)
 def test_lightning_goes_on_with_what_was_not_trained_on(
     truth: Truth, tmp_path: Path, workers: int, start_method: str | None, dies_at: int
 ) -> None:
