@@ -5,6 +5,7 @@ A token is an index into the alphabet's letters; the token after the last letter
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +34,10 @@ class Alphabet:
     letters: str
     unknown: str
     ambiguous: str
+
+    def __reduce__(self) -> tuple[Callable[[str], Alphabet], tuple[str]]:
+        # There is one of each, also in a process that was sent it: "is DNA" holds there too.
+        return get_alphabet, (self.name,)
 
     @property
     def unknown_token(self) -> int:

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 from pathlib import Path
 
@@ -58,3 +59,8 @@ def test_every_letter_has_a_token_of_its_own() -> None:
 def test_an_unknown_alphabet_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="no alphabet 'rna'"):
         get_alphabet("rna")
+
+
+def test_an_alphabet_that_was_sent_to_another_process_is_the_same_one() -> None:
+    for alphabet in (DNA, PROTEIN):
+        assert pickle.loads(pickle.dumps(alphabet)) is alphabet

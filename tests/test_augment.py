@@ -131,7 +131,7 @@ def make_tokens() -> torch.Tensor:
 def test_residues_are_masked_and_drawn_anew_with_the_probabilities_asked_for() -> None:
     tokens = make_tokens()
     before = tokens.clone()
-    corrupted = Augmentation(mask=0.15, substitute=0.1).corrupt(tokens, PROTEIN, seed=0, step=0)
+    corrupted = Augmentation(mask=0.15, substitute=0.1).corrupt(tokens, PROTEIN, 0, 0)
     assert torch.equal(tokens, before)
     assert corrupted.dtype == torch.uint8
     known = tokens < PROTEIN.unknown_token

@@ -92,11 +92,11 @@ class Augmentation:
         crop = generator(3).random(num_visits, dtype=np.float32) if self.crop is not None else None
         return Draws(self, strand, shift, crop)
 
-    def corrupt(self, tokens: Tensor, alphabet: Alphabet, seed: int, step: int) -> Tensor:
-        """Tokens `(batch, length)` some of which are replaced, drawn on their device from the seed and the step."""
+    def corrupt(self, tokens: Tensor, alphabet: Alphabet, seed: int, *when: int) -> Tensor:
+        """Tokens `(batch, length)` some of which are replaced, drawn on their device from the seed and the time."""
         if not (self.mask or self.substitute):
             return tokens
-        (state,) = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
+        (state,) = np.random.SeedSequence([seed, *when]).generate_state(1, np.uint64)
         generator = torch.Generator(tokens.device).manual_seed(int(state))
         chance = torch.rand(tokens.shape, generator=generator, device=tokens.device)
         known = tokens < alphabet.unknown_token

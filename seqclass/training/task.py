@@ -120,10 +120,11 @@ class ClassificationTask(pl.LightningModule):
         elif gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, number: int) -> Tensor:
         inputs = batch.inputs
         if not inputs.is_floating_point():
-            inputs = self.augmentation.corrupt(inputs, self.bundle.alphabet, self.seed, self.global_step)
+            when = self.current_epoch, number, self.global_rank
+            inputs = self.augmentation.corrupt(inputs, self.bundle.alphabet, self.seed, *when)
         loss = label_loss(self.model(inputs, batch.mask), batch, self.layout) * batch.weight
         if not torch.isfinite(loss):
             raise TrainingError(
