@@ -182,6 +182,16 @@ def test_repeats_across_chromosomes_are_found_on_either_strand(tmp_path: Path) -
     assert findings(check_store(store, tmp_path / "check"))["repeats"][0] == "note"
 
 
+def test_repeats_do_not_depend_on_how_many_positions_are_hashed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = bins()
+    store = genome(tmp_path / "s.h5", views, views.contig.copy())
+    found = repeats(store, 100)
+    monkeypatch.setattr("seqclass.data.leakage._HASHED_AT_ONCE", 7)
+    assert repeats(store, 100) == found
+
+
 def test_windows_of_two_splits_that_overlap_are_a_leak(tmp_path: Path) -> None:
     views = bins(300)
     split = np.where(np.arange(75) % 25 < 20, 0, 2)

@@ -12,7 +12,7 @@ from seqclass.data.tape import read_samples
 from seqclass.progress import progress
 
 # Aligning a query with all members of a large family takes seconds.
-_QUERIES, _TARGETS = 20, 2000
+_QUERIES, _TARGETS = 20, 500
 _EVALUE = 1e-3
 
 
@@ -36,7 +36,7 @@ class Hits:
 def best_hits(store: Store, test: Indices, *, seed: int = 0) -> Hits | None:
     """The best training hit of some test samples (Eddy 2011, https://doi.org/10.1371/journal.pcbi.1002195).
 
-    20 test samples are drawn, and looked for among 2,000 training samples.
+    20 test samples are drawn, and looked for among 500 training samples.
 
     Args:
         store: Proteins.

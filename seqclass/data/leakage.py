@@ -20,8 +20,8 @@ _LISTED = 100_000
 # Of more k-mers, 8 bytes each, only one in so many is looked at.
 _MOST_KMERS = 100_000_000
 
-# Positions at a time, and the most that are hashed without thinning out.
-_ALL_POSITIONS = 100_000_000
+# Positions that are hashed at a time, and the most that are kept without thinning out.
+_HASHED_AT_ONCE, _ALL_POSITIONS = 1 << 20, 100_000_000
 
 Hashes = NDArray[np.uint64]
 
@@ -138,24 +138,43 @@ def repeats(store: Store, length: int) -> list[Repeats]:
     by_split = {name: _hashes(store, store.samples(name), length) for name in SPLITS if len(store.samples(name))}
     found = []
     for later, earlier in _split_pairs(store):
-        hashes, at, looked = by_split[later]
-        others, other_at, _ = by_split[earlier]
+        looked = by_split[later][2]
+        common = _common(by_split[later][0], by_split[earlier][0])
+        hashes, at = _only(common, *by_split[later][:2])
+        others, other_at = _only(common, *by_split[earlier][:2])
         order = np.argsort(others, kind="stable")
-        place = np.searchsorted(others[order], hashes)
-        same = others[order][np.minimum(place, len(others) - 1)] == hashes if len(others) else np.zeros(0, dtype=bool)
+        there = other_at[order][np.searchsorted(others[order], hashes)]
         # What two splits read at one place is an overlap, not a repeat.
-        same[same] = other_at[order][place[same]] != at[same]
-        mine = np.sort(at[same])
+        at, there = at[there != at], there[there != at]
+        mine = np.sort(at)
         rows = store.samples(later)
         begin, end = extent(store, store.views[rows])
         holding = np.searchsorted(mine, np.maximum(end - length, begin), side="right") > np.searchsorted(mine, begin)
         examples = [
-            (*_on_contig(store, int(here)), *_on_contig(store, int(there)))
-            for here, there in zip(at[same][:5], other_at[order][place[same]][:5], strict=True)
+            (*_on_contig(store, one), *_on_contig(store, other))
+            for one, other in zip(at[:5].tolist(), there[:5].tolist(), strict=True)
         ]
         share = len(mine) / max(1, looked)
         found.append(Repeats((later, earlier), len(mine), share, int(holding.sum()), len(rows), examples))
     return found
+
+
+def _common(one: Hashes, other: Hashes) -> Hashes:
+    """Hashes that both hold, ascending."""
+    # Both sorted, since looking up in random order would wait for memory each time.
+    one, other = np.sort(one), np.sort(other)
+    place = np.searchsorted(other, one)
+    known = place < len(other)
+    known[known] = other[place[known]] == one[known]
+    return np.unique(one[known])
+
+
+def _only(common: Hashes, hashes: Hashes, at: Indices) -> tuple[Hashes, Indices]:
+    """Those of the hashes that are in `common`, and where they are."""
+    place = np.searchsorted(common, hashes)
+    known = place < len(common)
+    known[known] = common[place[known]] == hashes[known]
+    return hashes[known], at[known]
 
 
 def _hashes(store: Store, samples: Indices, length: int) -> tuple[Hashes, Indices, int]:
@@ -172,12 +191,14 @@ def _hashes(store: Store, samples: Indices, length: int) -> tuple[Hashes, Indice
     looked = 0
     with progress("Hashing stretches", int((stops - starts).sum()), "bp") as advance:
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            first = int(tape.place(np.array([start]))[0])
-            hashes = _rolling(tape.residues[first : first + stop - start], length)
-            looked += len(hashes)
-            kept = np.flatnonzero((hashes % thin == 0) & (hashes != 0))
-            parts.append((hashes[kept], kept + start))
-            advance(stop - start)
+            shift = int(tape.place(np.array([start]))[0]) - start
+            for first in range(start, stop, _HASHED_AT_ONCE):
+                last = min(first + _HASHED_AT_ONCE + length - 1, stop)
+                hashes = _rolling(tape.residues[first + shift : last + shift], length)
+                looked += len(hashes)
+                kept = np.flatnonzero((hashes % thin == 0) & (hashes != 0))
+                parts.append((hashes[kept], kept + first))
+                advance(min(_HASHED_AT_ONCE, stop - first))
     nothing = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     joined = [np.concatenate(column) for column in zip(nothing, *parts, strict=True)]
     return joined[0], joined[1], looked // int(thin)

@@ -77,7 +77,8 @@ def kmer_sets(store: Store, samples: Indices, k: int | None = None, one_in: int 
     if store.vector_size:
         raise SourceError("vectors have no k-mers", remedy="Compare the sequences they come from", file=store.path)
     k = K[store.alphabet.name] if k is None else k
-    if k < 1 or len(store.alphabet.letters) ** k >= 2**62:
+    kinds = len(store.alphabet.letters) ** k if k > 0 else 0
+    if k < 1 or kinds * _BLOCK_SAMPLES >= 2**63:
         raise SourceError(f"k-mers of {k} residues", remedy="Choose another --k, such as 5 for proteins or 12 for DNA")
     parts: list[NDArray[np.int64]] = []
     sizes: list[Indices] = []
@@ -96,13 +97,13 @@ def kmer_sets(store: Store, samples: Indices, k: int | None = None, one_in: int 
         kept = found >= 0
         if one_in > 1:
             kept &= _spread(found) % np.uint64(one_in) == 0
-        row, found = row[kept], found[kept]
-        order = np.lexsort((found, row))
-        row, found = row[order], found[order]
-        distinct = np.ones(len(row), dtype=bool)
-        distinct[1:] = (row[1:] != row[:-1]) | (found[1:] != found[:-1])
-        parts.append(found[distinct])
-        sizes.append(np.bincount(row[distinct], minlength=len(views)))
+        # Sorting one number for both is several times as fast as sorting by two.
+        found = np.sort(row[kept] * kinds + found[kept])
+        distinct = np.ones(len(found), dtype=bool)
+        distinct[1:] = found[1:] != found[:-1]
+        row, found = np.divmod(found[distinct], kinds)
+        parts.append(found)
+        sizes.append(np.bincount(row, minlength=len(views)))
     lengths = np.concatenate([np.zeros(1, dtype=np.int64), *sizes])
     return KmerSets(np.concatenate([np.zeros(0, dtype=np.int64), *parts]), np.cumsum(lengths), k)
 
