@@ -23,7 +23,7 @@ from seqclass import __version__
 from seqclass.alphabets import Alphabet, get_alphabet
 from seqclass.atomic import atomic_folder
 from seqclass.blocks import build
-from seqclass.errors import BundleError, SeqclassError, UnknownNameError
+from seqclass.errors import AssemblyError, BundleError, SeqclassError, UnknownNameError
 from seqclass.models import Classifier
 from seqclass.targets import Target, check_targets
 
@@ -128,6 +128,8 @@ class Bundle:
                 raise _damaged(weights, "the weights are not those that were saved: their checksum differs")
             model.load_state_dict(load_file(weights))
             targets, positives = _read_targets(path / "targets.tsv", model.num_targets)
+        except AssemblyError as error:
+            raise _damaged(weights, error.problem) from error
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _damaged(path, f"the bundle cannot be read ({error})") from error
         model.eval()

@@ -23,6 +23,7 @@ from seqclass.data.fasta import read_fasta
 from seqclass.data.loader import StoreLoader
 from seqclass.data.store import Indices, Store
 from seqclass.errors import SequenceError, StoreError, find_name
+from seqclass.models import Ensemble
 from seqclass.models.strands import strand_mean
 from seqclass.progress import Advance, progress, track
 
@@ -45,12 +46,14 @@ class Prediction(NamedTuple):
         start: Where the scored stretch begins, in residues of the sequence, 0-based; negative where N was put before.
         end: Where it ends (exclusive); beyond the sequence's length where N was put behind.
         probabilities: `(targets,)` float32.
+        spread: `(targets,)` float32: of an ensemble, the standard deviation of its members' probabilities; else None.
     """
 
     name: str
     start: int
     end: int
     probabilities: NDArray[np.float32]
+    spread: NDArray[np.float32] | None = None
 
 
 def best_device() -> torch.device:
@@ -76,8 +79,23 @@ def evaluating(model: nn.Module, device: torch.device | None = None) -> Iterator
 def probabilities(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
     """Probabilities `(batch, targets)` of inputs `(batch, length)`, on the inputs' device; both strands for DNA.
 
-    Those of an exclusive group of targets add up to 1.
+    Those of an exclusive group of targets add up to 1. The members of an ensemble see both strands, then they vote.
     """
+    return judge(bundle, inputs, mask)[0]
+
+
+def judge(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Probabilities as from `probabilities`; and of an ensemble, how far its members disagree about each, else None.
+
+    That is the standard deviation of the members' probabilities, `(batch, targets)`.
+    """
+    if not isinstance(bundle.model, Ensemble):
+        return _of_model(bundle, bundle.model, inputs, mask), None
+    each = torch.stack([_of_model(bundle, member, inputs, mask) for member in bundle.model.members])
+    return bundle.model.combine(each), each.std(dim=0, correction=0)
+
+
+def _of_model(bundle: Bundle, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> Tensor:
 
     def activation(logits: Tensor) -> Tensor:
         out = torch.sigmoid(logits)
@@ -86,9 +104,9 @@ def probabilities(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) ->
             out[:, members] = torch.softmax(logits[:, members], dim=1)
         return out
 
-    if bundle.alphabet is DNA:
-        return strand_mean(bundle.model, inputs, mask, activation)
-    return activation(bundle.model(inputs, mask).float())
+    if bundle.alphabet is DNA and bundle.model.input_kind == "tokens":
+        return strand_mean(model, inputs, mask, activation)
+    return activation(model(inputs, mask).float())
 
 
 def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.float32]:
@@ -115,8 +133,15 @@ def check_fits(bundle: Bundle, store: Store) -> None:
     """Makes sure that a store asks what the bundle answers.
 
     Raises:
-        StoreError: Its alphabet, targets or window differ.
+        StoreError: What it holds, its alphabet, targets or window differ.
     """
+    asked, held = _input(bundle.model.input_kind, bundle.model.vector_size), _input(store.input_kind, store.vector_size)
+    if asked != held:
+        raise StoreError(
+            f"the store holds {held}, and the model reads {asked}",
+            remedy=f"Give a store of {asked}",
+            file=store.path,
+        )
     if store.alphabet is not bundle.alphabet:
         found = f"the store holds {store.alphabet.name}, and the model reads {bundle.alphabet.name}"
         raise StoreError(found, remedy="Give a store of the model's alphabet", file=store.path)
@@ -144,6 +169,10 @@ def check_fits(bundle: Bundle, store: Store) -> None:
         )
 
 
+def _input(kind: str, vector_size: int | None) -> str:
+    return kind if vector_size is None else f"{kind} of {vector_size:,} numbers"
+
+
 class Stretch(NamedTuple):
     """What of a sequence is scored at once: the sequence's name, where on it this begins, and `(length,)` tokens."""
 
@@ -159,8 +188,14 @@ def read_stretches(
 
     Raises:
         SequenceError: The file is missing, empty or no FASTA, a sequence is empty, a letter is not of the model's
-            alphabet, or a length does not fit; file and record are named.
+            alphabet, or a length does not fit; file and record are named. Or the model reads vectors.
     """
+    if bundle.model.input_kind != "tokens":
+        raise SequenceError(
+            f"sequences, where the model reads {_input(bundle.model.input_kind, bundle.model.vector_size)}",
+            remedy="Turn them into vectors with 'seqclass embed', import those, and judge the store with "
+            "'seqclass evaluate'",
+        )
     file: str | Path | None = None
     named: Iterator[tuple[str, str, str | bytes]]
     if isinstance(sequences, str | Path):
@@ -229,7 +264,8 @@ def _attention_limit(bundle: Bundle) -> int | None:
     """The most residues that are scored as one sequence, None where the model has no attention and so no limit."""
     if not any(isinstance(module, RelativeAttention) for module in bundle.model.modules()):
         return None
-    return max(_ATTENTION_POSITIONS * max(bundle.model.sequence_layers().values()), bundle.window or 0)
+    stride = max(layer.stride for layer in bundle.model.sequence_layers().values())
+    return max(_ATTENTION_POSITIONS * stride, bundle.window or 0)
 
 
 def _batch_size(bundle: Bundle, longest: int) -> int:
@@ -258,9 +294,10 @@ def predict(
     stretches = read_stretches(bundle, sequences, length_policy)
     with evaluating(bundle.model) as device, progress("Predicting", unit="stretches") as advance:
         while chunk := _take_chunk(stretches):
-            scores = _score([stretch.tokens for stretch in chunk], bundle, device, advance)
-            for (name, start, tokens), row in zip(chunk, scores, strict=True):
-                yield Prediction(name, start, start + len(tokens), row)
+            scores, spread = _score([stretch.tokens for stretch in chunk], bundle, device, advance)
+            for row, (name, start, tokens) in enumerate(chunk):
+                apart = None if spread is None else spread[row]
+                yield Prediction(name, start, start + len(tokens), scores[row], apart)
 
 
 def _take_chunk(stretches: Iterator[Stretch]) -> list[Stretch]:
@@ -273,9 +310,12 @@ def _take_chunk(stretches: Iterator[Stretch]) -> list[Stretch]:
     return chunk
 
 
-def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device, advance: Advance) -> NDArray[np.float32]:
-    """Probabilities of sequences of any lengths, `(sequences, targets)`; neighbours in length share a batch."""
+def _score(
+    sequences: Sequence[Tokens], bundle: Bundle, device: torch.device, advance: Advance
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """What `judge` says of sequences of any lengths, `(sequences, targets)`; neighbours in length share a batch."""
     scores = np.empty((len(sequences), len(bundle.targets)), dtype=np.float32)
+    spread = np.empty_like(scores) if isinstance(bundle.model, Ensemble) else None
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     while order:
         longest = len(sequences[order[-1]])
@@ -289,9 +329,12 @@ def _score(sequences: Sequence[Tokens], bundle: Bundle, device: torch.device, ad
         if (lengths < longest).any():
             mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(device)
         with torch.inference_mode():
-            scores[batch] = probabilities(bundle, torch.from_numpy(tokens).to(device), mask).cpu().numpy()
+            joint, apart = judge(bundle, torch.from_numpy(tokens).to(device), mask)
+        scores[batch] = joint.cpu().numpy()
+        if spread is not None and apart is not None:
+            spread[batch] = apart.cpu().numpy()
         advance(len(batch))
-    return scores
+    return scores, spread
 
 
 def write_predictions(
@@ -304,6 +347,8 @@ def write_predictions(
 ) -> int:
     """Scores a FASTA file into a table (TSV): id, start, end, and the probability of each target.
 
+    For an ensemble, a column `NAME:spread` for each target follows: how far the members disagree.
+
     Returns:
         The number of rows.
 
@@ -315,9 +360,12 @@ def write_predictions(
     check_free(out, force, inputs=(fasta, bundle.path))
     rows = 0
     with atomic_file(out, force=force) as partial, open(partial, "w", encoding="utf-8") as stream:
-        stream.write("\t".join(["id", "start", "end", *(target.name for target in bundle.targets)]) + "\n")
+        names = [target.name for target in bundle.targets]
+        apart = [f"{name}:spread" for name in names] if isinstance(bundle.model, Ensemble) else []
+        stream.write("\t".join(["id", "start", "end", *names, *apart]) + "\n")
         for prediction in predict(bundle, fasta, length_policy=length_policy):
-            values = "\t".join(f"{value:.6g}" for value in prediction.probabilities)
+            spread = () if prediction.spread is None else prediction.spread
+            values = "\t".join(f"{value:.6g}" for value in (*prediction.probabilities, *spread))
             stream.write(f"{prediction.name}\t{prediction.start}\t{prediction.end}\t{values}\n")
             rows += 1
     return rows

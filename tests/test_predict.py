@@ -210,7 +210,7 @@ class _Shape:
 def test_a_model_of_any_length_is_tiled_only_on_request(any_length: Bundle) -> None:
     named = random_sequences([100])
     for policy in ("error", "centre"):
-        ((_, start, end, _),) = predict(any_length, named, length_policy=policy)
+        ((_, start, end, *_),) = predict(any_length, named, length_policy=policy)
         assert (start, end) == (0, 100)
     assert [one.start for one in predict(any_length, named, length_policy="tile")] == [0, 32, 36]
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from seqclass.alphabets import DNA, Tokens
 from seqclass.bundle import Bundle
 from seqclass.errors import find_name
+from seqclass.models import Spacing
 from seqclass.models.strands import reverse_complement
 from seqclass.predict import evaluating
 
@@ -47,22 +48,22 @@ def grad_cam(
         UnknownNameError: There is no such layer or method.
     """
     method = find_name("method", method, METHODS)
-    strides = bundle.model.sequence_layers()
-    layer = find_name("layer", layer, strides)
+    layers = bundle.model.sequence_layers()
+    layer = find_name("layer", layer, layers)
     maps = np.empty(tokens.shape, dtype=np.float32)
     step = max(1, _BATCH_RESIDUES // tokens.shape[1])
     with evaluating(bundle.model) as device, torch.enable_grad():
         for begin in range(0, len(tokens), step):
             batch = torch.from_numpy(np.ascontiguousarray(tokens[begin : begin + step])).to(device)
-            saliency = _map(bundle.model, batch, target, method, layer, strides[layer])
+            saliency = _map(bundle.model, batch, target, method, layer, layers[layer])
             if bundle.alphabet is DNA:
-                other = _map(bundle.model, reverse_complement(batch), target, method, layer, strides[layer])
+                other = _map(bundle.model, reverse_complement(batch), target, method, layer, layers[layer])
                 saliency = (saliency + other.flip(1)) / 2
             maps[begin : begin + step] = saliency.cpu().numpy()
     return maps
 
 
-def _map(model: nn.Module, tokens: Tensor, target: int, method: str, layer: str, stride: int) -> Tensor:
+def _map(model: nn.Module, tokens: Tensor, target: int, method: str, layer: str, spacing: Spacing) -> Tensor:
     """The map of one strand, `(batch, length)`."""
     kept: list[Tensor] = []
 
@@ -84,13 +85,16 @@ def _map(model: nn.Module, tokens: Tensor, target: int, method: str, layer: str,
         positions = torch.relu((activations * gradient.mean(dim=1, keepdim=True)).sum(dim=2))
     else:
         positions = (activations * gradient).sum(dim=2)
-    return to_residues(positions, tokens.shape[1], stride)
+    return to_residues(positions, tokens.shape[1], *spacing)
 
 
-def to_residues(positions: Tensor, length: int, stride: int) -> Tensor:
-    """From `(batch, positions)` to `(batch, length)`: position j lies on residue `stride * j`, linear in between."""
-    place = torch.arange(length, device=positions.device) / stride
-    left = place.floor().long().clamp_max(positions.shape[1] - 1)
+def to_residues(positions: Tensor, length: int, stride: int, offset: float = 0.0) -> Tensor:
+    """From `(batch, positions)` to `(batch, length)`, linear between positions and constant beyond the outer ones.
+
+    Position j lies on residue `offset + stride * j`.
+    """
+    place = ((torch.arange(length, device=positions.device) - offset) / stride).clamp(0, positions.shape[1] - 1)
+    left = place.floor().long()
     right = (left + 1).clamp_max(positions.shape[1] - 1)
     weight = place - left
     return positions[:, left] * (1 - weight) + positions[:, right] * weight

@@ -5,12 +5,14 @@ tensor. A mask is `(batch, length)` bool, True at real residues, or None.
 """
 
 from seqclass.blocks.base import Block, build, register_block
-from seqclass.blocks.embedding import LearnedEmbedding, OneHotEmbedding
+from seqclass.blocks.embedding import Embedding, LearnedEmbedding, OneHotEmbedding, Vectors
 from seqclass.blocks.heads import DenseHead, Head, LinearHead
 from seqclass.blocks.light_attention import LightAttention
+from seqclass.blocks.mlp import MLPHead
 from seqclass.blocks.pooling import AttentionPool, CentreMax, Flatten, MaxPool, MeanPool, Pool
 from seqclass.blocks.protcnn import ProtCNNStem
 from seqclass.blocks.recurrent import BiLSTMEncoder
+from seqclass.blocks.stages import ConvolutionStages
 from seqclass.blocks.transformer_xl import Memory, TransformerXLEncoder
 from seqclass.blocks.wide_resnet import WideResNetStem
 
@@ -19,12 +21,15 @@ __all__ = [
     "BiLSTMEncoder",
     "Block",
     "CentreMax",
+    "ConvolutionStages",
     "DenseHead",
+    "Embedding",
     "Flatten",
     "Head",
     "LearnedEmbedding",
     "LightAttention",
     "LinearHead",
+    "MLPHead",
     "MaxPool",
     "MeanPool",
     "Memory",
@@ -32,6 +37,7 @@ __all__ = [
     "Pool",
     "ProtCNNStem",
     "TransformerXLEncoder",
+    "Vectors",
     "WideResNetStem",
     "build",
     "register_block",

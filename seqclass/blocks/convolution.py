@@ -35,7 +35,12 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kernel_size == 1:
-            return F.linear(x[:, :: self.stride] if self.stride > 1 else x, self.weight.squeeze(2))
+            if self.stride > 1:
+                x = x[:, :: self.stride]
+                # Rows with gaps need no copy where the length is a multiple of the stride; a program for all lengths
+                # cannot rely on that.
+                x = x.contiguous() if torch.compiler.is_exporting() else x
+            return F.linear(x, self.weight.squeeze(2))
         return convolve(x, self.weight, stride=self.stride, padding=self.kernel_size // 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -28,7 +29,8 @@ class BiLSTMEncoder(Block):
         dropout: Share of units dropped between layers, and of whole channels at the end.
 
     Raises:
-        AssemblyError: A number is not positive, or the directions join in no known way.
+        AssemblyError: A number is not positive, or the directions join in no known way; or the encoder is to be
+            exported for more than one length.
     """
 
     def __init__(
@@ -61,6 +63,12 @@ class BiLSTMEncoder(Block):
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        # While a program for all lengths is traced, a length is a symbol instead of a number.
+        if torch.compiler.is_exporting() and (mask is not None or type(x.shape[1]) is not int):
+            raise AssemblyError(
+                "PyTorch's LSTM cannot be exported for sequences of more than one length",
+                remedy="Export the model for one length, without a mask",
+            )
         if mask is None:
             y, _ = self.lstm(x)
         else:

@@ -112,7 +112,7 @@ class BottleneckBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         shortcut = self.shortcut(torch.relu(self.norm_shortcut(x, mask)))
         y = self.reduce(torch.relu(self.norm_in(x, mask)))
-        mask = mask if mask is None else mask[:, :: self.stride]
+        mask = mask if mask is None else mask[:, :: self.stride].contiguous()
         y = self.convolve(zero_padding(torch.relu(self.norm_inner(y, mask)), mask))
         y = self.restore(torch.relu(self.norm_out(y, mask)))
         if self.squeeze_excitation is not None:

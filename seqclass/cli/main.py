@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from seqclass import __version__
 from seqclass.cli.data import add_data_commands
 from seqclass.cli.embed import add_embed_command
+from seqclass.cli.models import add_models_commands
 from seqclass.cli.parsing import add_command, add_force
 from seqclass.terminal import plain_errors, say, show, take_debug
 
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_data_commands(add_command(commands, "data", "turn raw data into a store, look at a store, simulate data"))
+    add_models_commands(add_command(commands, "models", "list the models, show one, join trained ones"))
 
     fit = add_command(commands, "fit", "train a registered model on a store", _fit, add_help=False)
     fit.usage = "seqclass fit --model NAME --data.store STORE [--out FOLDER] [--force] [--trainer.max_epochs N] [...]"

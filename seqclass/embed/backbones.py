@@ -242,22 +242,21 @@ class BundleBackbone(Backbone):
         device: Where to compute.
 
     Raises:
-        BackboneError: The model has no sequence layers before a head.
+        BackboneError: The model has no layers between sequence and head.
     """
 
     def __init__(self, bundle: Bundle, name: str, dtype: Dtype, device: torch.device) -> None:
         model = bundle.model
-        if not isinstance(model, SequenceClassifier):
+        if not isinstance(model, SequenceClassifier) or model.input_kind != "tokens":
             raise BackboneError(
-                f"a {type(model).__name__} has no sequence layers before its head",
-                remedy="Give the bundle of a model with an embedding, a stem and a head",
+                f"a {type(model).__name__} of {model.input_kind} has no layers between sequence and head",
+                remedy="Give the bundle of a model with an embedding of letters, a stem and a head",
                 file=name,
             )
         self.name, self.family, self.dtype, self.device = name, "bundle", dtype, device
         self.alphabet = bundle.alphabet
         self._model = model.eval().to(device, getattr(torch, dtype))
-        layer = "stem" if model.encoder is None else "encoder"
-        self._stride = model.sequence_layers()[layer]
+        self._spacing = list(model.sequence_layers().values())[-1]
         self.digest = _digest(model)
         self.longest = bundle.window if bundle.length is None else bundle.length
         self.size = model.head.in_channels
@@ -271,13 +270,13 @@ class BundleBackbone(Backbone):
         with torch.inference_mode():
             hidden, _ = self._model.features(torch.from_numpy(inputs).to(self.device), mask.to(self.device))
         vectors = hidden.float().cpu().numpy()
-        return [vectors[row, _nearest(length, self._stride)] for row, length in enumerate(lengths.tolist())]
+        return [vectors[row, self._nearest(length)] for row, length in enumerate(lengths.tolist())]
 
-
-def _nearest(length: int, stride: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """For each residue, the position whose centre is nearest: position j is centred on residue j times the stride."""
-    last = (length - 1) // stride
-    return np.minimum((np.arange(length) + stride // 2) // stride, last)
+    def _nearest(self, length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """For each residue of a sequence, the position whose centre is nearest."""
+        stride, offset = self._spacing
+        place = np.floor((np.arange(length) - offset) / stride + 0.5)
+        return place.clip(0, self._model.out_length(length) - 1).astype(np.int64)
 
 
 def _digest(model: nn.Module) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from seqclass.alphabets import DNA
+from seqclass.blocks.kmers import K, canonical_kmers
 from seqclass.data.sampling import cut
 from seqclass.data.store import Indices, Store
 from seqclass.data.tape import Tape
@@ -39,9 +39,6 @@ from seqclass.progress import progress, track
 
 MAX_TRAIN_SAMPLES = 100_000
 """More training samples than this are subsampled, which bounds memory: 2,080 counts in float32 are 8.3 kB a sample."""
-
-K = {"dna": 6, "protein": 2}
-"""Length of the k-mers, by alphabet."""
 
 SHARES = (1.0, 0.4, 0.2)
 """The central shares of a window among which validation decides; 400 and 200 of 1,000 bp."""
@@ -126,22 +123,6 @@ def compute_baselines(
         ),
         "prevalence": chance,
     }
-
-
-@cache
-def canonical_kmers(k: int) -> tuple[NDArray[np.int32], int]:
-    """Which feature each k-mer counts for, `(4 ** k,)`, and the number of features.
-
-    A k-mer's index reads its tokens as digits to the base 4; features number the smaller of a k-mer and its reverse
-    complement, in order.
-    """
-    kmers = np.arange(4**k)
-    other, rest = np.zeros_like(kmers), kmers.copy()
-    for _ in range(k):
-        other = other * 4 + 3 - rest % 4
-        rest //= 4
-    canonical, features = np.unique(np.minimum(kmers, other), return_inverse=True)
-    return features.astype(np.int32), len(canonical)
 
 
 def count_kmers(store: Store, samples: Indices, k: int = 6, share: float = 1.0) -> Features:

@@ -41,13 +41,13 @@ def get_model(name: str) -> Callable[..., Classifier]:
     return _MODELS[find_name("model", name, _MODELS)]
 
 
-def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **options: Any) -> Classifier:
+def create_model(name: str, *, num_targets: int, alphabet: str | None = None, **options: Any) -> Classifier:
     """Builds a registered model.
 
     Args:
         name: As in `list_models()`.
         num_targets: Number of logits.
-        alphabet: "dna" or "protein".
+        alphabet: "dna" or "protein"; by default, what the model is for.
         **options: The model's own arguments.
 
     Raises:
@@ -55,8 +55,10 @@ def create_model(name: str, *, num_targets: int, alphabet: str = "dna", **option
         AssemblyError: It has no such option, or its parts do not fit.
     """
     factory = get_model(name)
+    if alphabet is not None:
+        options["alphabet"] = alphabet
     try:
-        return factory(num_targets=num_targets, alphabet=alphabet, **options)
+        return factory(num_targets=num_targets, **options)
     except TypeError as error:
         raise AssemblyError(
             f"model {name} cannot be built so ({error})", remedy=f"See help(seqclass.models.get_model('{name}'))"

@@ -37,7 +37,7 @@ from seqclass.training.reporting import EpochLines
 from seqclass.training.task import ClassificationTask, Recipe
 
 # These arguments of a model come from the store, not from the command line.
-FROM_STORE = ("num_targets", "alphabet", "length", "bin")
+FROM_STORE = ("num_targets", "alphabet", "length", "bin", "vector_size")
 
 # These arguments of Lightning's trainer are decided here.
 OURS = (
@@ -152,6 +152,11 @@ def fit_run(
 
 
 def _check_options(options: Namespace) -> None:
+    if options.trainer.sync_batchnorm:
+        raise TrainingError(
+            "batch normalisation is to be converted, and this library's own already shares its statistics",
+            remedy="Leave out --trainer.sync_batchnorm",
+        )
     if not 0 <= options.seed < 1 << 32:
         raise TrainingError(f"the seed is {options.seed}", remedy="Let --seed be from 0 to 4294967295")
     if options.trainer.limit_val_batches == 0 or (options.trainer.check_val_every_n_epoch or 1) > (
@@ -203,8 +208,16 @@ def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace,
     bin = store.provenance.get("bin")
     if bin is not None or store.window is None:
         given["bin"] = bin
+    if store.vector_size is not None:
+        given["vector_size"] = store.vector_size
     wanted = inspect.signature(build).parameters
     model = build(**{key: value for key, value in given.items() if key in wanted}, **(options.get("model") or {}))
+    if model.input_kind != store.input_kind:
+        raise TrainingError(
+            f"the store holds {store.input_kind}, and {name} reads {model.input_kind}",
+            remedy="Choose another model: see 'seqclass models list'",
+            file=store.path,
+        )
     # A block that a bundle cannot hold is refused before training, not after.
     model.config()
     positives, known, _ = store.label_counts("train")

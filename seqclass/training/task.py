@@ -125,7 +125,8 @@ class ClassificationTask(pl.LightningModule):
         if not inputs.is_floating_point():
             when = self.current_epoch, number, self.global_rank
             inputs = self.augmentation.corrupt(inputs, self.bundle.alphabet, self.seed, *when)
-        loss = label_loss(self.model(inputs, batch.mask), batch, self.layout) * batch.weight
+        logits, penalty = self.model.penalised(inputs, batch.mask)
+        loss = label_loss(logits, batch, self.layout) * batch.weight + penalty
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}",
@@ -133,6 +134,9 @@ class ClassificationTask(pl.LightningModule):
             )
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.packed))
         return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.model.constrain()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         scores = probabilities(self.bundle, batch.inputs, batch.mask).clamp(1e-7, 1 - 1e-7)

@@ -1,0 +1,98 @@
+"""`seqclass models ...`: which models there are, what they are made of, and several trained ones joined into one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from seqclass.cli.parsing import add_command, add_force
+from seqclass.terminal import say, show
+
+
+def add_models_commands(models: argparse.ArgumentParser) -> None:
+    """Adds what follows `seqclass models`."""
+    commands = models.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    names = add_command(commands, "list", "the models that 'seqclass fit --model' trains", _list)
+    names.add_argument("pattern", nargs="?", default="*", help="a shell pattern, such as '*cnn*' (default: all)")
+
+    one = add_command(commands, "show", "a model's stages: output shapes, parameters, operations", _show)
+    one.add_argument("name", metavar="NAME", help="its name, as 'seqclass models list' shows it")
+    one.add_argument("--num-targets", type=int, default=1, help="number of logits (default: %(default)s)")
+    one.add_argument("--alphabet", help="dna or protein (default: what the model is for)")
+    one.add_argument(
+        "--length", type=int, help="residues of a sample (default: the model's, or 1000 of DNA, or 512 of protein)"
+    )
+
+    join = add_command(commands, "join", "make one bundle of several, which judges with all of them", _join)
+    join.add_argument("bundles", nargs="+", metavar="BUNDLE", help="folders of bundles of the same targets")
+    join.add_argument("--out", required=True, help="folder of the joint bundle")
+    join.add_argument(
+        "--vote", default="mean", help="mean of the probabilities, or majority of the models (default: %(default)s)"
+    )
+    add_force(join)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from inspect import getdoc
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    from seqclass.errors import UnknownNameError
+    from seqclass.models import get_model, list_models
+
+    names = list_models(options.pattern)
+    if not names:
+        raise UnknownNameError(f"no model matches '{options.pattern}'", remedy=f"There are: {', '.join(list_models())}")
+    table = Table(box=None, show_header=False)
+    for name in names:
+        table.add_row(name, escape((getdoc(get_model(name)) or "").split("\n")[0]))
+    show(table)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from inspect import signature
+
+    import torch
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from seqclass.models import create_model, get_model
+    from seqclass.models.summary import summarise
+
+    settings: dict[str, Any] = {}
+    if options.length is not None and "length" in signature(get_model(options.name)).parameters:
+        settings["length"] = options.length
+    with torch.device("meta"):
+        model = create_model(options.name, num_targets=options.num_targets, alphabet=options.alphabet, **settings)
+    stages = summarise(model, options.length)
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("stage", "block"):
+        table.add_column(title)
+    for title in ("output", "parameters", "FLOPs a sample"):
+        table.add_column(title, justify="right")
+    for stage in stages:
+        if not stage.name:
+            table.add_section()
+        shape = "" if stage.shape is None else " x ".join(f"{size:,}" for size in stage.shape)
+        name = "  " * ("." in stage.name) + stage.name if stage.name else "whole model"
+        table.add_row(name, stage.kind, shape, f"{stage.parameters:,}", f"{stage.flops:,}")
+    show(table)
+
+
+def _join(options: argparse.Namespace) -> None:
+    import warnings
+
+    from seqclass.atomic import check_free
+    from seqclass.bundle import Bundle
+    from seqclass.ensemble import join_bundles
+
+    check_free(options.out, options.force, holding="config.json", inputs=options.bundles)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        joint = join_bundles([Bundle.load(path) for path in options.bundles], options.vote)
+    for warning in caught:
+        say(f"warning: {warning.message}")
+    joint.save(options.out, force=options.force)
+    say(f"wrote {options.out}: {len(options.bundles):,} models, {len(joint.targets):,} targets")
