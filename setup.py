@@ -29,8 +29,17 @@ setup(
     extras_require={
         "fetch": ["pooch>=1.8", "requests>=2.28"],
         "homology": ["pyhmmer>=0.11"],
-        "transformers": ["transformers>=5", "sentencepiece>=0.2", "protobuf>=4"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "pyfaidx>=0.8", "ruff>=0.9", "mypy>=1.14", "import-linter>=2.1"],
+        "transformers": ["transformers>=5", "peft>=0.18", "sentencepiece>=0.2", "protobuf>=4"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "pyfaidx>=0.8",
+            "captum>=0.8",
+            "tangermeme>=1.0",
+            "ruff>=0.9",
+            "mypy>=1.14",
+            "import-linter>=2.1",
+        ],
     },
     entry_points={"console_scripts": ["seqclass=seqclass.cli:main"]},
 )
