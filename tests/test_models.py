@@ -1,20 +1,32 @@
 import json
+import re
 
 import pytest
 import torch
 
 from seqclass.blocks import (
+    AttentionPool,
+    BiLSTMEncoder,
+    Block,
     CentreMax,
     DenseHead,
     Flatten,
+    LearnedEmbedding,
+    LinearHead,
+    MaxPool,
+    MLPHead,
     OneHotEmbedding,
+    ProtCNNStem,
     TransformerXLEncoder,
+    Vectors,
     WideResNetStem,
     build,
 )
+from seqclass.cli import main
 from seqclass.errors import AssemblyError, UnknownNameError
 from seqclass.models import SequenceClassifier, create_model, list_models
 from seqclass.models.strands import reverse_complement, strand_mean
+from seqclass.models.summary import summarise
 
 SMALL = {"channels": 8, "widths": (8, 16), "strides": (2, 2), "expansion": 2, "layers": 1, "heads": 2, "head_size": 4}
 KINDS = [
@@ -136,3 +148,52 @@ def test_gpu_and_cpu_agree() -> None:
     model = small(**KINDS[0])
     tokens = torch.randint(0, 5, (4, 48))
     torch.testing.assert_close(model.cuda()(tokens.cuda()).cpu(), model.cpu()(tokens), rtol=1e-3, atol=1e-3)
+
+
+def test_any_embedding_stem_encoder_and_head_compose_in_five_lines() -> None:
+    embedding = LearnedEmbedding(6, "protein")
+    stem = ProtCNNStem(6, 8, 4, dilations=(1, 3))
+    encoder = BiLSTMEncoder(8, 5, directions="concatenate")
+    head = MLPHead(18, 4, AttentionPool(18), (7,))
+    model = SequenceClassifier(embedding, stem, encoder, head, "concatenate", "protein")
+    assert model(torch.randint(0, 21, (2, 33))).shape == (2, 4)
+    vectors = SequenceClassifier(
+        Vectors(9), None, TransformerXLEncoder(9, 1, 2, 4, 8), LinearHead(9, 4, MaxPool()), "add"
+    )
+    assert (vectors.input_kind, vectors.vector_size) == ("vectors", 9)
+    assert vectors(torch.randn(2, 12, 9)).shape == (2, 4)
+
+
+def test_parts_that_lack_what_is_read_of_them_are_named() -> None:
+    class Bare(Block):
+        pass
+
+    with pytest.raises(AssemblyError, match="Bare does not say its in_channels"):
+        SequenceClassifier(OneHotEmbedding(), Bare(), None, LinearHead(4, 1, MaxPool()))
+    with pytest.raises(AssemblyError, match="the embedding reads protein, and the model dna"):
+        SequenceClassifier(OneHotEmbedding("protein"), None, None, LinearHead(20, 1, MaxPool()))
+    with pytest.raises(AssemblyError, match="a 'around' skip connection"):
+        SequenceClassifier(OneHotEmbedding(), None, None, LinearHead(4, 1, MaxPool()), "around")
+
+
+def test_a_summary_counts_what_the_layers_do(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = {stage.name: stage for stage in summarise(create_model("deepsea", num_targets=919))}
+    assert stages["stem.blocks.0"].shape == (248, 320)
+    assert stages["stem"].shape == (53, 960)
+    convolutions = [(4, 320, 993), (320, 480, 241), (480, 960, 53)]
+    dense = [(53 * 960, 925), (925, 919)]
+    assert stages[""].flops == sum(2 * 8 * a * b * n for a, b, n in convolutions) + sum(2 * a * b for a, b in dense)
+    assert stages[""].parameters == 52_843_119
+    main(["models", "show", "deepsea", "--num-targets", "919"])
+    assert re.search(r"whole model +DeepSEA +919 +52,843,119 +1,099,204,790", capsys.readouterr().out)
+    main(["models", "list", "*cnn*"])
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()] == ["protcnn", "protcnn_small"]
+    for words, told in (
+        (["models", "show", "deapsea"], "Did you mean deepsea"),
+        (["models", "show", "deepsea", "--length", "50"], "at least 163"),
+        (["models", "list", "nothing*"], "no model matches 'nothing*'"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert told in capsys.readouterr().err

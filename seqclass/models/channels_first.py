@@ -17,6 +17,8 @@ class ChannelsFirst(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        # Tools put a model into the mode that they found it in, which must be the mode of the model inside.
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if x.is_floating_point() else x.float()
