@@ -28,7 +28,8 @@ from seqclass.models import SequenceClassifier, wrn_transformer_xl
 from seqclass.predict import score_samples
 from seqclass.targets import Target
 from seqclass.training import Recipe, run_experiment
-from seqclass.training.losses import label_loss
+from seqclass.training.losses import LabelLoss
+from seqclass.training.schedules import Schedule
 from seqclass.training.task import ClassificationTask
 
 SMALL = ["--model.channels=8", "--model.widths=[8,16]", "--model.strides=[2,2]", "--model.expansion=2"]
@@ -175,14 +176,14 @@ def test_two_processes_share_the_epochs(store: Store, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(store: Store, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf).*learning_rate"):
-        fit(store, tmp_path / "run", "--recipe.learning_rate=1e30", "--recipe.warmup_steps=0")
+        fit(store, tmp_path / "run", "--recipe.learning_rate=1e30", "--recipe.schedule.warmup_steps=0")
 
 
 def test_a_run_that_fails_brings_back_the_one_it_was_to_replace(store: Store, tmp_path: Path) -> None:
     fit(store, tmp_path / "run", "--evaluate=false", "--trainer.max_epochs=1")
     before = (tmp_path / "run" / "bundle" / "model.safetensors").read_bytes()
     with pytest.raises(TrainingError, match="the loss became"):
-        fit(store, tmp_path / "run", "--force", "--recipe.learning_rate=1e30", "--recipe.warmup_steps=0")
+        fit(store, tmp_path / "run", "--force", "--recipe.learning_rate=1e30", "--recipe.schedule.warmup_steps=0")
     assert (tmp_path / "run" / "bundle" / "model.safetensors").read_bytes() == before
     assert os.listdir(tmp_path) == ["run"]
 
@@ -221,7 +222,7 @@ def test_biases_and_norms_do_not_decay(make_bundle: Callable[..., Bundle]) -> No
 
 
 def test_the_rate_rises_then_falls_to_nothing(make_bundle: Callable[..., Bundle]) -> None:
-    task = task_of(make_bundle(), Recipe(learning_rate=0.5, warmup_steps=10))
+    task = task_of(make_bundle(), Recipe(learning_rate=0.5, schedule=Schedule(warmup_steps=10)))
     task.trainer = SimpleNamespace(estimated_stepping_batches=200, precision="32-true")
     configured = task.configure_optimizers()
     rates = []
@@ -302,11 +303,11 @@ def test_the_loss_leaves_missing_labels_out_and_sums_the_questions() -> None:
     shares = torch.softmax(logits[:, [0, 2, 4]], dim=1)
     of_class = [-shares[row, label].log() for row, label in ((0, 2), (2, 0), (3, 1))]
     expected = torch.stack(each).mean() + torch.stack(of_class).mean()
-    torch.testing.assert_close(label_loss(logits, batch, layout), expected)
+    torch.testing.assert_close(LabelLoss(layout)(logits, batch), expected)
     nothing = LabelLayout(targets, ("place",), missing=True).pack(np.full((4, 2), -1), np.full((4, 1), -1))
     unlabelled = batch._replace(packed=torch.from_numpy(nothing))
-    assert label_loss(logits, unlabelled, layout).item() == 0
-    label_loss(logits, unlabelled, layout).backward()
+    assert LabelLoss(layout)(logits, unlabelled).item() == 0
+    LabelLoss(layout)(logits, unlabelled).backward()
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 

@@ -24,13 +24,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
-from seqclass.data.store import Store
+from seqclass.data.store import Indices, Store
 from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
 from seqclass.terminal import say, show
+from seqclass.training.apex import ApexPrecision, fuse_norms, plain_norms
 from seqclass.training.checkpoints import AtomicCheckpointIO
 from seqclass.training.data import StoreDataModule
 from seqclass.training.reporting import EpochLines
@@ -89,10 +90,19 @@ def fit_run(
     data = StoreDataModule(**options.data, seed=options.seed)
     store = data.store
     _check_splits(store)
-    bundle = _new_bundle(build, name, options, store)
-    task = ClassificationTask(bundle, store.layout, Recipe(**options.recipe), data.augmentation, options.seed)
+    recipe = Recipe.of(options.recipe.as_dict())
+    bundle, known = _new_bundle(build, name, options, store)
+    task = ClassificationTask(
+        bundle, store.layout, recipe, data.augmentation, options.seed, known, data.train_dataloader
+    )
     best = ModelCheckpoint(dirpath=out / "checkpoints", filename="best", monitor=task.monitor, mode="max")
     callbacks: list[Callback] = [best, EpochLines(), LearningRateMonitor("step")]
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if recipe.apex_amp is not None:
+        plugins.append(ApexPrecision(recipe.apex_amp))
+        options.trainer.precision = None
+    if recipe.apex_norms:
+        fuse_norms(bundle.model)
     interactive = sys.stderr.isatty()
     if interactive:
         callbacks.append(RichProgressBar(leave=False))
@@ -102,7 +112,7 @@ def fit_run(
             default_root_dir=out,
             logger=TensorBoardLogger(out, name="logs", version=""),
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=plugins,
             enable_progress_bar=interactive,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -131,8 +141,9 @@ def fit_run(
                 "training ended before its first validation, so there is no best epoch to keep",
                 remedy="Let it reach the end of an epoch, or validate sooner with --trainer.val_check_interval",
             )
+        plain_norms(bundle.model)
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-        bundle.model.load_state_dict({key.removeprefix("model."): value for key, value in kept["state_dict"].items()})
+        bundle.model.load_state_dict(task.kept_weights(kept["state_dict"]))
         bundle.provenance |= {
             "training_seconds": round(time.monotonic() - start, 1),
             "steps": trainer.global_step,
@@ -202,8 +213,10 @@ def _in_place_of(out: Path) -> Iterator[None]:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace, store: Store) -> Bundle:
-    """An untrained model for the store's targets, with what is known of its origin."""
+def _new_bundle(
+    build: Callable[..., Classifier], name: str, options: Namespace, store: Store
+) -> tuple[Bundle, Indices]:
+    """An untrained model for the store's targets, with what is known of its origin; and how many labels are known."""
     given: dict[str, Any] = {"num_targets": store.num_targets, "alphabet": store.alphabet.name, "length": store.window}
     bin = store.provenance.get("bin")
     if bin is not None or store.window is None:
@@ -230,7 +243,7 @@ def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace,
     provenance = {
         "experiment": name,
         "seed": options.seed,
-        "recipe": dict(vars(options.recipe)),
+        "recipe": options.recipe.as_dict(),
         "epochs": options.trainer.max_epochs,
         "batch_size": options.data.batch_size,
         "precision": str(options.trainer.precision),
@@ -239,11 +252,18 @@ def _new_bundle(build: Callable[..., Classifier], name: str, options: Namespace,
         "command": shlex.join(sys.argv),
     }
     counts = [int(count) for count in positives]
-    return Bundle(model, list(store.targets), counts, store.window, bin, store.layout.exclusive, provenance)
+    bundle = Bundle(model, list(store.targets), counts, store.window, bin, store.layout.exclusive, provenance)
+    return bundle, known
 
 
 def _quieten_lightning() -> None:
     """Leaves out advice that does not apply here, such as to use worker processes: the loader needs none."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for advice in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "tensorboardX"):
+    for advice in (
+        "does not have many workers",
+        "smaller than the logging interval",
+        "LeafSpec",
+        "tensorboardX",
+        "in eval mode",
+    ):
         warnings.filterwarnings("ignore", f".*{advice}.*")

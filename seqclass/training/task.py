@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seqclass.bundle import Bundle
@@ -19,7 +23,13 @@ from seqclass.errors import TrainingError
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.metrics import MISSING, rank_targets
 from seqclass.predict import probabilities
-from seqclass.training.losses import label_loss
+from seqclass.training.apex import AmpLevel
+from seqclass.training.averaging import STATISTICS_BATCHES, Averaging, WeightAverage, estimate_statistics
+from seqclass.training.clipping import clip_adaptively
+from seqclass.training.losses import LabelLoss, Loss
+from seqclass.training.optimisers import Optimiser, build_optimiser
+from seqclass.training.schedules import Schedule
+from seqclass.training.stages import stages
 
 
 @dataclass
@@ -27,20 +37,47 @@ class Recipe:
     """How a model is trained.
 
     Args:
-        learning_rate: The largest, reached after the warm-up.
-        weight_decay: Of AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), on all weights but biases and norms.
-        warmup_steps: Steps of linear increase before the cosine decay to zero; at most a tenth of all steps.
+        learning_rate: The largest, of the head where rates differ by depth.
+        optimiser: Which one, weight decay, and which weights learn how fast.
+        schedule: How the learning rate rises and falls.
+        loss: Which loss, and how rare and frequent labels are weighed.
+        averaging: An average of the weights to keep in place of the last ones.
+        adaptive_clip: No unit's gradient is longer than this share of its weights, as by Brock et al. 2021
+            (arXiv:2102.06171); in place of `trainer.gradient_clip_val`. None for none.
+        apex_norms: Layer norms are NVIDIA Apex's fused ones while training.
+        apex_amp: Mixed precision is that of `apex.amp`, at this level, in place of `trainer.precision`.
         prior_from_train: Start the output biases from each target's share of positives in train.
+
+    Raises:
+        TrainingError: A number is out of range.
     """
 
     learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 500
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    loss: Loss = field(default_factory=Loss)
+    averaging: Averaging = field(default_factory=Averaging)
+    adaptive_clip: float | None = None
+    apex_norms: bool = False
+    apex_amp: AmpLevel | None = None
     prior_from_train: bool = True
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Recipe:
+        """A recipe from plain data, such as a configuration file holds."""
+        parts = {"optimiser": Optimiser, "schedule": Schedule, "loss": Loss, "averaging": Averaging}
+        return cls(**{key: parts[key](**value) if key in parts else value for key, value in options.items()})
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate >= 0 or (self.adaptive_clip is not None and self.adaptive_clip <= 0):
+            raise TrainingError(
+                f"a learning rate of {self.learning_rate} and gradients clipped at {self.adaptive_clip} of the weights",
+                remedy="Let the rate be at least 0, and the share positive",
+            )
 
 
 class ClassificationTask(pl.LightningModule):
-    """The loss of `label_loss`, AdamW, linear warm-up and cosine decay.
+    """A classifier and its recipe: loss, optimiser, schedule, averages, and metrics on validation.
 
     Args:
         bundle: The model that is trained, with its targets.
@@ -48,10 +85,17 @@ class ClassificationTask(pl.LightningModule):
         recipe: How.
         augmentation: Which residues are replaced while training.
         seed: Of what is replaced.
+        known: Training samples of which it is known whether they carry each target, `(targets,)`; for a loss that
+            balances labels.
+        train_batches: Training batches anew, for batch normalisation under weights that are averaged evenly.
 
     Attributes:
         monitor: The metric on validation by which the best epoch is known: mean average precision of the yes-or-no
             targets, or where there are none, accuracy.
+        learning_rate: The recipe's.
+
+    Raises:
+        TrainingError: The loss is not defined for such targets.
     """
 
     def __init__(
@@ -61,48 +105,60 @@ class ClassificationTask(pl.LightningModule):
         recipe: Recipe,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        known: NDArray[np.int64] | None = None,
+        train_batches: Callable[[], Iterable[Batch]] | None = None,
     ) -> None:
         super().__init__()
         self.bundle = bundle
         self.layout = layout
         self.model = bundle.model
         self.recipe = recipe
+        self.learning_rate = recipe.learning_rate
         self.augmentation = augmentation or Augmentation()
         self.seed = seed
+        self.train_batches = train_batches
         self.monitor = "valid/average_precision" if len(layout.binary) else "valid/accuracy"
+        self.loss = LabelLoss(layout, recipe.loss, np.asarray(bundle.train_positives, dtype=np.int64), known)
+        self.plain_loss = LabelLoss(layout)
+        self.average = WeightAverage(self.model, recipe.averaging) if recipe.averaging.wanted else None
+        self._seen_step = 0
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._right: list[Tensor] = []
 
+    @property
+    def judged(self) -> Bundle:
+        """The bundle that is validated and kept: of the weights' average where there is one."""
+        return self.bundle if self.average is None else replace(self.bundle, model=self.average.model)
+
+    def kept_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of a checkpoint's weights, those of the bundle that is kept."""
+        prefix = "model." if self.average is None else "average.model."
+        return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
     def configure_optimizers(self) -> Any:
-        decayed: list[torch.nn.Parameter] = []
-        others: list[torch.nn.Parameter] = []
-        for name, parameter in self.model.named_parameters():
-            is_matrix = parameter.dim() > 1 and not name.endswith("bias")
-            (decayed if is_matrix else others).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(
-            groups,
-            lr=self.recipe.learning_rate,
-            weight_decay=self.recipe.weight_decay,
-            fused=not self._scales_gradients,
-        )
+        fused = not self._scales_gradients
+        optimiser = build_optimiser(self.recipe.optimiser, self.model, self.learning_rate, fused)
+        total = self._total_steps
+        every = self.recipe.optimiser.unfreeze_steps
+
+        def rate(depth: int) -> Callable[[int], float]:
+            first = 0 if every is None else depth * every
+            return lambda step: self.recipe.schedule.factor(step, total) if step >= first else 0.0
+
+        rates = [rate(group["depth"]) for group in optimiser.param_groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _total_steps(self) -> int:
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise TrainingError(
-                "the learning rate falls until the last step, and there is none",
+                "the learning rate is planned to the last step, and there is none",
                 remedy="Give --trainer.max_epochs or --trainer.max_steps",
             )
-        total = max(1, int(steps))
-        warmup = min(self.recipe.warmup_steps, total // 10)
-
-        def rate(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / (warmup + 1)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return max(1, int(steps))
 
     @property
     def _scales_gradients(self) -> bool:
@@ -114,8 +170,13 @@ class ClassificationTask(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
+        if self.recipe.adaptive_clip is not None:
+            # The paper leaves the last layer alone.
+            last = {id(weight) for _, weight in stages(self.model)[-1]}
+            inner = [weight for weight in self.model.parameters() if id(weight) not in last]
+            clip_adaptively(inner, self.recipe.adaptive_clip)
         # Lightning refuses to clip under a fused optimiser, in case that unscales gradients; here there is no scale.
-        if self._scales_gradients or gradient_clip_algorithm == "value":
+        elif self._scales_gradients or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
@@ -126,7 +187,7 @@ class ClassificationTask(pl.LightningModule):
             when = self.current_epoch, number, self.global_rank
             inputs = self.augmentation.corrupt(inputs, self.bundle.alphabet, self.seed, *when)
         logits, penalty = self.model.penalised(inputs, batch.mask)
-        loss = label_loss(logits, batch, self.layout) * batch.weight + penalty
+        loss: Tensor = self.loss(logits, batch) * batch.weight + penalty
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}",
@@ -135,17 +196,29 @@ class ClassificationTask(pl.LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.packed))
         return loss
 
+    def on_train_start(self) -> None:
+        self._seen_step = self.global_step
+
     def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step == self._seen_step:
+            return  # gradients still add up
+        self._seen_step = self.global_step
         self.model.constrain()
+        if self.average is not None:
+            self.average.update(self.model, self.global_step, self._total_steps)
+
+    def on_validation_start(self) -> None:
+        if self.average is not None and self.average.needs_statistics and self.train_batches is not None:
+            estimate_statistics(self.average.model, islice(self.train_batches(), STATISTICS_BATCHES), self.device)
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        scores = probabilities(self.bundle, batch.inputs, batch.mask).clamp(1e-7, 1 - 1e-7)
+        scores = probabilities(self.judged, batch.inputs, batch.mask).clamp(1e-7, 1 - 1e-7)
         # Sigmoid and softmax take these back to the probabilities, of which some are means over strands.
         logits = torch.logit(scores)
         for group in self.layout.exclusive:
             members = torch.from_numpy(self.layout.members(group)).to(scores.device)
             logits[:, members] = scores[:, members].log()
-        loss = label_loss(logits, batch, self.layout)
+        loss = self.plain_loss(logits, batch)
         self.log("valid/loss", loss, batch_size=len(batch.packed), sync_dist=True)
         for group, classes in zip(self.layout.exclusive, batch.classes(self.layout).unbind(1), strict=True):
             guess = scores[:, torch.from_numpy(self.layout.members(group)).to(scores.device)].argmax(dim=1)
