@@ -79,6 +79,13 @@ class UnknownNameError(SeqclassError):
     """A target, model, layer or split that does not exist."""
 
 
+class MissingPackageError(SeqclassError):
+    """A part of the library needs a package that is not installed."""
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the {package} package", remedy=f'Run: pip install "seqclass[{extra}]"')
+
+
 class OutputExistsError(SeqclassError):
     """Something stands already where output should go."""
 

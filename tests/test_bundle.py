@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from seqclass.blocks import Block
-from seqclass.bundle import VERSION, Bundle
+from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError, BundleError, OutputExistsError, SeqclassError
+from seqclass.saved import VERSION
 from seqclass.targets import Target
 
 

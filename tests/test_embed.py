@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from language_model_files import LETTERS, LONGEST, SAVE, SIZE, SMALL, save_bert
 from safetensors.torch import load_file, save_file
 
 from seqclass.alphabets import DNA, PROTEIN
@@ -31,47 +32,6 @@ from seqclass.models import wrn_transformer_xl
 
 transformers = pytest.importorskip("transformers")
 
-LETTERS = "LAGVESIKRDTPNQFYMHCWX"
-SIZE = 16
-SMALL = {"hidden_size": SIZE, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-LONGEST = 38
-
-
-def save_bert(folder: Path, letters: str = LETTERS) -> Path:
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-    config = transformers.BertConfig(vocab_size=len(vocabulary), max_position_embeddings=LONGEST + 2, **SMALL)
-    transformers.BertModel(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false}')
-    return folder
-
-
-def save_esm(folder: Path) -> Path:
-    vocabulary = ["<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<mask>"]
-    config = transformers.EsmConfig(
-        vocab_size=len(vocabulary),
-        max_position_embeddings=LONGEST + 4,
-        position_embedding_type="rotary",
-        pad_token_id=1,
-        mask_token_id=len(vocabulary) - 1,
-        token_dropout=True,
-        **SMALL,
-    )
-    transformers.EsmModel(config, add_pooling_layer=False).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.EsmTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
-
-
-def save_t5(folder: Path) -> Path:
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), *((f"\u2581{c}", -3.0) for c in LETTERS)]
-    config = transformers.T5Config(vocab_size=len(vocabulary), d_model=SIZE, d_kv=8, d_ff=24, num_layers=2, num_heads=2)
-    transformers.T5EncoderModel(config).save_pretrained(folder)
-    transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0).save_pretrained(folder)
-    return folder
-
-
-SAVE: dict[str, Callable[[Path], Path]] = {"bert": save_bert, "esm": save_esm, "t5": save_t5}
 MODELS = {"bert": "BertModel", "esm": "EsmModel", "t5": "T5EncoderModel"}
 
 

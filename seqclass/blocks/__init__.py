@@ -4,6 +4,7 @@ A sequence block is `forward(x, mask=None) -> (x, mask)` on `(batch, length, cha
 tensor. A mask is `(batch, length)` bool, True at real residues, or None.
 """
 
+from seqclass.blocks.backbone import LanguageModelEmbedding, TransformersEncoder, merged
 from seqclass.blocks.base import Block, build, register_block
 from seqclass.blocks.embedding import Embedding, LearnedEmbedding, OneHotEmbedding, Vectors
 from seqclass.blocks.heads import DenseHead, Head, LinearHead
@@ -26,6 +27,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "Head",
+    "LanguageModelEmbedding",
     "LearnedEmbedding",
     "LightAttention",
     "LinearHead",
@@ -37,8 +39,10 @@ __all__ = [
     "Pool",
     "ProtCNNStem",
     "TransformerXLEncoder",
+    "TransformersEncoder",
     "Vectors",
     "WideResNetStem",
     "build",
+    "merged",
     "register_block",
 ]

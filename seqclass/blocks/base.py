@@ -6,7 +6,7 @@ An assembly written in Python turns into JSON and is rebuilt from it, without it
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -33,7 +33,7 @@ class Block(nn.Module, metaclass=_Recording):
     """Base of all blocks.
 
     A block keeps arguments that are blocks themselves in attributes of the same name. All other arguments are plain
-    data: None, bool, int, float, str, or sequences of these.
+    data: None, bool, int, float, str, or sequences or mappings of these.
     """
 
     arguments: dict[str, Any]
@@ -93,15 +93,18 @@ def _plain(value: Any, where: str) -> Any:
         return value
     if isinstance(value, Sequence):
         return [_plain(item, where) for item in value]
+    # A mapping with this key would be taken for a block's configuration.
+    if isinstance(value, Mapping) and "block" not in value:
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
     raise AssemblyError(
         f"{where} is a {type(value).__name__}, which a configuration cannot hold",
-        remedy="Give None, bool, int, float, str, blocks, or sequences of these",
+        remedy="Give None, bool, int, float, str, blocks, or sequences or mappings of these",
     )
 
 
 def _unplain(value: Any) -> Any:
     if isinstance(value, dict):
-        return build(value)
+        return build(value) if "block" in value else {key: _unplain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_unplain(item) for item in value]
     return value

@@ -26,8 +26,9 @@ class Convolution(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1) -> None:
         super().__init__()
-        if kernel_size % 2 == 0:
-            raise AssemblyError(f"kernel size {kernel_size} is even", remedy="Choose an odd kernel size")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            problem = "even" if kernel_size % 2 == 0 else "negative"
+            raise AssemblyError(f"kernel size {kernel_size} is {problem}", remedy="Choose an odd kernel size")
         self.kernel_size = kernel_size
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size))

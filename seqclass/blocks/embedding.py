@@ -48,7 +48,8 @@ def check_letters(x: Tensor, alphabet: Alphabet) -> None:
         )
     if wanted or torch.compiler.is_compiling() or x.is_meta or not x.numel():
         return
-    low, high = (int(value) for value in x.aminmax())
+    # A GPU is waited for once: so much does it cost to have a sentence in place of a dead CUDA context.
+    low, high = torch.stack(x.aminmax()).tolist()
     if low < 0 or high > alphabet.unknown_token:
         raise AssemblyError(
             f"token {low if low < 0 else high}, where {alphabet.name} has 0 to {alphabet.unknown_token}",
@@ -93,12 +94,17 @@ class LearnedEmbedding(Embedding):
         channels: Size of the vectors.
         alphabet: "dna" or "protein".
         norm: Whether a LayerNorm over channels follows.
+
+    Raises:
+        AssemblyError: There are no channels.
     """
 
     letters: Alphabet
 
     def __init__(self, channels: int = 64, alphabet: str = "dna", norm: bool = True) -> None:
         super().__init__()
+        if channels < 1:
+            raise AssemblyError(f"an embedding of {channels} channels", remedy="Let there be at least 1")
         self.letters = get_alphabet(alphabet)
         self.out_channels = channels
         self.weight = nn.Parameter(torch.randn(len(self.letters.letters), channels))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqclass.blocks.base import Block, register_block
-from seqclass.blocks.masking import MaskedBatchNorm
+from seqclass.blocks.masking import MaskedBatchNorm, check_dropout
 from seqclass.blocks.pooling import Pool
 from seqclass.errors import AssemblyError
 
@@ -89,6 +89,9 @@ class LinearHead(Head):
         dropout: Share of pooled features dropped while training.
         prior: Probability that a fresh head predicts.
         normalise: Whether all weight vectors keep the same length.
+
+    Raises:
+        AssemblyError: As for `Head`, or the dropout is no share.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class LinearHead(Head):
         normalise: bool = False,
     ) -> None:
         super().__init__(in_channels, num_targets, pool)
+        check_dropout(dropout)
         self.dropout = nn.Dropout(dropout)
         self.out = _output_layer(pool.multiple * in_channels, num_targets, normalise)
         self.set_prior(torch.full((num_targets,), prior))
@@ -122,6 +126,9 @@ class DenseHead(Head):
         dropout: Share of hidden units dropped while training.
         prior: Probability that a fresh head predicts.
         normalise: Whether all weight vectors of the last layer keep the same length.
+
+    Raises:
+        AssemblyError: As for `Head`, or the dense layer has no units, or the dropout is no share.
     """
 
     def __init__(
@@ -135,6 +142,9 @@ class DenseHead(Head):
         normalise: bool = False,
     ) -> None:
         super().__init__(in_channels, num_targets, pool)
+        check_dropout(dropout)
+        if hidden < 1:
+            raise AssemblyError(f"a dense layer of {hidden} units", remedy="Let there be at least 1")
         self.dense = nn.Linear(pool.multiple * in_channels, hidden, bias=False)
         self.norm = MaskedBatchNorm(hidden)
         self.dropout = nn.Dropout(dropout)

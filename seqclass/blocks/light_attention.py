@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqclass.blocks.base import register_block
 from seqclass.blocks.convolution import Convolution
-from seqclass.blocks.masking import zero_padding
+from seqclass.blocks.masking import check_dropout, zero_padding
 from seqclass.blocks.pooling import Pool, hide_padding
 from seqclass.blocks.protcnn import DilatedConvolution
 
@@ -25,12 +25,16 @@ class LightAttention(Pool):
         channels: Channels of the embeddings.
         kernel_size: Of both convolutions; odd.
         dropout: Share of values dropped while training.
+
+    Raises:
+        AssemblyError: A number is not positive, the kernel size is even, or the dropout is no share.
     """
 
     multiple = 2
 
     def __init__(self, channels: int = 1024, kernel_size: int = 9, dropout: float = 0.25) -> None:
         super().__init__()
+        check_dropout(dropout)
         self.in_channels = channels
         self.values = DilatedConvolution(channels, channels, kernel_size)
         # A bias would move all scores of a channel alike, which the softmax does not see.

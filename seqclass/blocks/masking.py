@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
+from seqclass.errors import AssemblyError
+
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """`x` `(batch, length, channels)` with zeros at padded positions."""
@@ -89,6 +91,17 @@ def _over_all_processes(mean: Tensor, variance: Tensor, count: Tensor) -> tuple[
     return mean.float(), (square - mean.square()).clamp_min(0).float(), count.float()
 
 
+def check_dropout(*shares: float) -> None:
+    """Makes sure that what is dropped is a share, and not all.
+
+    Raises:
+        AssemblyError: It is negative, or 1 or more.
+    """
+    for share in shares:
+        if not 0 <= share < 1:
+            raise AssemblyError(f"a dropout of {share}", remedy="Choose at least 0 and less than 1")
+
+
 class ChannelDropout(nn.Module):
     """Dropout of whole channels: one decision a sample and channel, shared by all positions.
 
@@ -97,10 +110,14 @@ class ChannelDropout(nn.Module):
 
     Args:
         probability: Share of the channels that are zeroed while training.
+
+    Raises:
+        AssemblyError: It is no share.
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
+        check_dropout(probability)
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:

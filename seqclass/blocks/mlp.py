@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqclass.blocks.base import register_block
 from seqclass.blocks.heads import Head
+from seqclass.blocks.masking import check_dropout
 from seqclass.blocks.pooling import Pool
 from seqclass.errors import AssemblyError
 
@@ -27,7 +28,7 @@ class MLPHead(Head):
         prior: Probability that a fresh head predicts.
 
     Raises:
-        AssemblyError: There is no dense layer, or one has no units.
+        AssemblyError: There is no dense layer, or one has no units; or the dropout is no share.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class MLPHead(Head):
             raise AssemblyError(
                 f"dense layers of {list(hidden)} units", remedy="Give at least one layer, and each at least 1 unit"
             )
+        check_dropout(dropout)
         sizes = [pool.multiple * in_channels, *hidden]
         self.dense = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
         # Methods that follow contributions backwards need each non-linearity as a module of its own.

@@ -37,10 +37,15 @@ class Flatten(Pool):
 
     Args:
         length: Number of positions.
+
+    Raises:
+        AssemblyError: There are none.
     """
 
     def __init__(self, length: int) -> None:
         super().__init__()
+        if length < 1:
+            raise AssemblyError(f"a head that flattens {length} positions", remedy="Give longer sequences")
         self.length = self.multiple = length
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -60,12 +65,17 @@ class CentreMax(Pool):
 
     Args:
         centre: Number of central positions, counted on real residues; None for all.
+
+    Raises:
+        AssemblyError: The centre has no positions.
     """
 
     multiple = 2
 
     def __init__(self, centre: int | None) -> None:
         super().__init__()
+        if centre is not None and centre < 1:
+            raise AssemblyError(f"a centre of {centre} positions", remedy="Let there be at least 1, or None for all")
         self.centre = centre
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

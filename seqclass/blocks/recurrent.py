@@ -29,8 +29,8 @@ class BiLSTMEncoder(Block):
         dropout: Share of units dropped between layers, and of whole channels at the end.
 
     Raises:
-        AssemblyError: A number is not positive, or the directions join in no known way; or the encoder is to be
-            exported for more than one length.
+        AssemblyError: A number is not positive, the dropout is no share, or the directions join in no known way; or the
+            encoder is to be exported for more than one length.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class BiLSTMEncoder(Block):
         self.in_channels = in_channels
         self.out_channels = channels if directions == "add" else 2 * channels
         self.directions = directions
+        self.dropout = ChannelDropout(dropout)
         self.lstm = nn.LSTM(
             in_channels,
             channels,
@@ -60,7 +61,6 @@ class BiLSTMEncoder(Block):
             dropout=dropout if layers > 1 else 0.0,
         )
         self.norm = nn.LayerNorm(self.out_channels) if norm else nn.Identity()
-        self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         # While a program for all lengths is traced, a length is a symbol instead of a number.

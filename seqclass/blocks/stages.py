@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seqclass.blocks.base import Block, register_block
 from seqclass.blocks.convolution import convolve
+from seqclass.blocks.masking import check_dropout
 from seqclass.errors import AssemblyError
 
 
@@ -93,7 +94,7 @@ class ConvolutionStages(Block):
         convolutions: How many follow each other in a stage.
 
     Raises:
-        AssemblyError: There is not one of each a stage, or a number is not positive.
+        AssemblyError: There is not one of each a stage, a number is not positive, or a dropout is no share.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class ConvolutionStages(Block):
                 f"convolutions on {in_channels} channels",
                 remedy="Let each be at least 1",
             )
+        check_dropout(*dropouts)
         self.in_channels = in_channels
         self.out_channels = widths[-1]
         self.stride = math.prod(pools)

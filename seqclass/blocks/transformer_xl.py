@@ -127,8 +127,6 @@ class TransformerXLEncoder(Block):
             )
         if norm not in ("post", "pre"):
             raise AssemblyError(f"an encoder with '{norm}' norm", remedy='Choose "post" or "pre"')
-        if not 0 <= dropout < 1:
-            raise AssemblyError(f"a dropout of {dropout}", remedy="Choose at least 0 and less than 1")
         if memory_length < 0 or (clamp_length is not None and clamp_length < 1):
             raise AssemblyError(
                 f"an encoder with a memory of {memory_length} positions and distances up to {clamp_length}",

@@ -170,8 +170,6 @@ class WideResNetStem(Block):
                 f"expansion {expansion}, squeeze ratio {squeeze_ratio} and {groups} groups",
                 remedy="Let each be at least 1",
             )
-        if not 0 <= dropout < 1:
-            raise AssemblyError(f"a dropout of {dropout}", remedy="Choose at least 0 and less than 1")
         if group_width is None:
             inner = [expansion * width // 4 for width in widths]
         else:

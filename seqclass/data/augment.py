@@ -7,6 +7,7 @@ Replacing residues is done on the device that the model runs on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -96,8 +97,7 @@ class Augmentation:
         """Tokens `(batch, length)` some of which are replaced, drawn on their device from the seed and the time."""
         if not (self.mask or self.substitute):
             return tokens
-        (state,) = np.random.SeedSequence([seed, *when]).generate_state(1, np.uint64)
-        generator = torch.Generator(tokens.device).manual_seed(int(state))
+        generator = _generator(tokens.device, seed, *when)
         chance = torch.rand(tokens.shape, generator=generator, device=tokens.device)
         known = tokens < alphabet.unknown_token
         if self.substitute:
@@ -130,3 +130,48 @@ class Draws:
         if self.strand is not None:
             views = views.flipped(self.strand[visits].astype(bool))
         return views
+
+
+class Hidden(NamedTuple):
+    """Tokens some of which are to be guessed.
+
+    Attributes:
+        tokens: `(batch, length)`, with the hidden letters replaced.
+        chosen: `(batch, length)` bool, True where the letter is to be guessed.
+    """
+
+    tokens: Tensor
+    chosen: Tensor
+
+
+def hide_letters(
+    tokens: Tensor, mask: Tensor | None, alphabet: Alphabet, seed: int, *when: int, share: float = 0.15
+) -> Hidden:
+    """Chooses letters to be guessed, as BERT does (Devlin et al. 2019, arXiv:1810.04805).
+
+    Of those chosen, 80 % read as unknown, 10 % as a letter drawn at random, and 10 % as they are. Unknown letters and
+    padding are not chosen.
+
+    Args:
+        tokens: `(batch, length)` integers; they stay as they are.
+        mask: `(batch, length)`, True at real residues, or None.
+        alphabet: Of the tokens.
+        seed: With `when`, decides what is drawn.
+        when: Such as epoch, batch and rank.
+        share: Of the letters, how many are chosen.
+    """
+    generator = _generator(tokens.device, seed, *when)
+    chance = torch.rand(tokens.shape, generator=generator, device=tokens.device)
+    letters = torch.randint(
+        len(alphabet.letters), tokens.shape, generator=generator, device=tokens.device, dtype=tokens.dtype
+    )
+    chosen = (tokens < alphabet.unknown_token) & (chance < share)
+    if mask is not None:
+        chosen &= mask
+    tokens = torch.where(chosen & (chance < 0.9 * share), letters, tokens)
+    return Hidden(torch.where(chosen & (chance < 0.8 * share), alphabet.unknown_token, tokens), chosen)
+
+
+def _generator(device: torch.device, seed: int, *when: int) -> torch.Generator:
+    (state,) = np.random.SeedSequence([seed, *when]).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state))

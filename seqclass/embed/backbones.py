@@ -1,57 +1,25 @@
-"""Models that give a vector for each residue: ProtT5's encoder, ProtBert and ESM-2 through transformers, our bundles.
-
-The families differ in what stands between residues, before the first and behind the last. All of that is asked of the
-checkpoint's own tokenizer once, for every letter of the alphabet; then a sequence becomes ids by a table.
-"""
+"""Models that give a vector for each residue: ProtT5's encoder, ProtBert and ESM-2 of transformers, and bundles."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import sys
-import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seqclass.alphabets import PROTEIN, Alphabet, Tokens
 from seqclass.bundle import Bundle
 from seqclass.errors import BackboneError, SeqclassError
 from seqclass.models import SequenceClassifier
+from seqclass.models.pretrained import load_checkpoint
 from seqclass.predict import best_device
 
 Dtype = Literal["float32", "float16", "bfloat16"]
-
-# Families by the model_type of a checkpoint's config: the encoder's class, and whether its tokenizer wants spaces.
-_FAMILIES = {"t5": ("T5EncoderModel", True), "bert": ("BertModel", True), "esm": ("EsmModel", False)}
-
-# ESM's positions are counted from behind the padding id.
-_UNUSED_POSITIONS = {"esm": 2}
-
-# ESM's predictor of contacts, which some checkpoints lack, has no part in the vectors.
-_UNUSED_WEIGHTS = "contact_head."
-
-# What transformers was seen to raise for damaged files, beside plain Exception, which its tokenizers raise.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    SafetensorError,
-    pickle.UnpicklingError,
-)
 
 
 class Backbone(ABC):
@@ -118,118 +86,27 @@ class LanguageModel(Backbone):
     """The encoder of a transformers checkpoint; arguments and errors as in `load_backbone`."""
 
     def __init__(self, name: str, dtype: Dtype, device: torch.device) -> None:
-        try:
-            import transformers
-        except ImportError:
-            raise SeqclassError(
-                "language models need the transformers package", remedy='Run: pip install "seqclass[transformers]"'
-            ) from None
+        checkpoint = load_checkpoint(name, getattr(torch, dtype))
         self.name, self.dtype, self.device, self.alphabet = name, dtype, device, PROTEIN
-        with _Loading(name), _quiet(transformers.utils.logging):
-            config = transformers.AutoConfig.from_pretrained(name)
-            self.family = config.model_type
-            if self.family not in _FAMILIES:
-                raise BackboneError(
-                    f"this is a model of the family '{self.family}', where one of {', '.join(_FAMILIES)} is expected",
-                    remedy="Give ProtT5, ProtBert, ESM-2 or another T5, BERT or ESM over residues",
-                    file=name,
-                )
-            model_class, spaced = _FAMILIES[self.family]
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-            # A pooling layer, which some checkpoints lack, would be drawn at random and never used.
-            extra = {} if self.family == "t5" else {"add_pooling_layer": False}
-            self._model, found = getattr(transformers, model_class).from_pretrained(
-                name, dtype=getattr(torch, dtype), output_loading_info=True, **extra
-            )
-            self._refuse_random_weights(found["missing_keys"])
-            self._read_vocabulary(tokenizer, spaced)
-        self._model.eval().to(device)
-        self.size = int(config.hidden_size)
+        self.family, self.size, self.longest = checkpoint.family, checkpoint.width, checkpoint.longest
+        self._model, self._vocabulary = checkpoint.model.eval().to(device), checkpoint.vocabulary
         self.digest = _digest(self._model)
-        # T5 has relative positions, and so no limit of its own.
-        positions = None if self.family == "t5" else config.max_position_embeddings
-        if positions is None:
-            self.longest = None
-        else:
-            self.longest = positions - _UNUSED_POSITIONS.get(self.family, 0) - len(self._before) - len(self._behind)
-
-    def _refuse_random_weights(self, missing: set[str]) -> None:
-        lacking = sorted(key for key in missing if not key.startswith(_UNUSED_WEIGHTS))
-        if lacking:
-            raise BackboneError(
-                f"the checkpoint lacks {len(lacking)} of the model's arrays of weights, such as {lacking[0]}",
-                remedy="Copy or download it again; with random weights the vectors would mean nothing",
-                file=self.name,
-            )
-
-    def _read_vocabulary(self, tokenizer: Any, spaced: bool) -> None:
-        """Asks the tokenizer what stands for each letter, and what before the first residue and behind the last."""
-        letters = self.alphabet.letters + self.alphabet.unknown
-        ids = tokenizer((" " if spaced else "").join(letters))["input_ids"]
-        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        inner = [place for place, each in enumerate(ids) if each not in special]
-        known = [each for each in ids if each not in special and each != tokenizer.unk_token_id]
-        rows = self._model.get_input_embeddings().num_embeddings
-        if len(inner) != len(letters) or len(set(known)) < len(self.alphabet.letters) or max(ids) >= rows:
-            raise BackboneError(
-                f"its tokenizer reads '{letters}' as {len(inner)} tokens, {len(inner) - len(known)} of them unknown "
-                f"and the last {max(ids)} of {rows}, where one a residue is expected",
-                remedy="Give a model of protein residues, with its own tokenizer files in the folder",
-                file=self.name,
-            )
-        self._before, self._behind = ids[: inner[0]], ids[inner[-1] + 1 :]
-        self._ids = torch.tensor([ids[place] for place in inner])
-        self._padding = int(tokenizer.pad_token_id)
 
     def __call__(self, sequences: Sequence[Tokens]) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-        first, rest = len(self._before), len(self._before) + len(self._behind)
-        ids = torch.full((len(sequences), rest + max(map(len, sequences))), self._padding)
+        vocabulary = self._vocabulary
+        before, behind = (torch.tensor(ids, dtype=torch.long) for ids in (vocabulary.before, vocabulary.behind))
+        first, rest = len(before), len(before) + len(behind)
+        ids = torch.full((len(sequences), rest + max(map(len, sequences))), vocabulary.padding)
         mask = torch.zeros(ids.shape, dtype=torch.long)
         for row, tokens in enumerate(sequences):
-            middle = self._ids[torch.from_numpy(tokens.astype(np.int64))]
-            whole = torch.cat([torch.tensor(self._before, dtype=torch.long), middle, torch.tensor(self._behind)])
+            middle = vocabulary.letters[torch.from_numpy(tokens.astype(np.int64))]
+            whole = torch.cat([before, middle, behind])
             ids[row, : len(whole)] = whole
             mask[row, : len(whole)] = 1
         with torch.inference_mode():
             hidden = self._model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
         vectors = hidden.float().cpu().numpy()
         return [vectors[row, first : first + len(tokens)] for row, tokens in enumerate(sequences)]
-
-
-class _Loading:
-    """Within the block, whatever transformers makes of a damaged checkpoint becomes a BackboneError."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is Exception or isinstance(error, _DAMAGE):
-            reason = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".") or type(error).__name__
-            raise BackboneError(
-                f"no model can be had under this name ({reason})",
-                remedy="Give the folder of a whole checkpoint, or its name on the hub and a connection to it",
-                file=self._name,
-            ) from error
-
-
-@contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
-    """Within the block, transformers reports no weights that are left over, and shows bars to people only."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 class BundleBackbone(Backbone):

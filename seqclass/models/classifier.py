@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from seqclass.alphabets import get_alphabet
 from seqclass.blocks import Block, Embedding, Head, register_block
 from seqclass.errors import AssemblyError
 
@@ -77,7 +78,9 @@ class SequenceClassifier(Classifier):
 
     Any of them can be a block of your own, which has what is read here: `in_channels`, `out_channels`, `stride` and
     `out_length(length)` of a stem, and `offset` where its first position is not centred on the first residue;
-    `in_channels` and `out_channels` of an encoder. Embeddings and heads derive from `Embedding` and `Head`.
+    `in_channels` and `out_channels` of an encoder, `whole`, true where it gives one vector for the sequence, and
+    `longest`, the most positions it takes if there is such a number. Embeddings and heads derive from `Embedding` and
+    `Head`.
 
     Args:
         embedding: From tokens to vectors; or `Vectors`, for a model that takes vectors.
@@ -89,7 +92,9 @@ class SequenceClassifier(Classifier):
         length: The one length it takes, in residues; None for any. Required if the head flattens positions.
 
     Raises:
-        AssemblyError: Two neighbours do not fit, and both are named; or the stem leaves nothing of that length.
+        AssemblyError: Two neighbours do not fit, and both are named; or the stem leaves nothing of that length, or more
+            than the encoder takes.
+        UnknownNameError: There is no such alphabet.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class SequenceClassifier(Classifier):
         super().__init__()
         if skip not in ("concatenate", "add", None):
             raise AssemblyError(f"a '{skip}' skip connection", remedy='Choose "concatenate", "add" or None')
+        alphabet = get_alphabet(alphabet).name
         if embedding.letters is not None and embedding.letters.name != alphabet:
             raise AssemblyError(
                 f"the embedding reads {embedding.letters.name}, and the model {alphabet}",
@@ -128,13 +134,24 @@ class SequenceClassifier(Classifier):
             raise AssemblyError("the head flattens positions, and no length is given", remedy="Give the model's length")
         self.embedding = embedding
         self.stem = stem
+        self.encoder = encoder
+        if skip is not None and self._is_whole:
+            raise AssemblyError(
+                "the encoder leaves one vector for the sequence, which a skip connection cannot join",
+                remedy="Give the mean over residues to the head, or skip=None",
+            )
         left = None if length is None else self.out_length(length)
         if positions not in (None, left):
             raise AssemblyError(
                 f"the stem leaves {left} positions of {length} residues, and the head flattens {positions}",
                 remedy=f"Flatten {left} positions",
             )
-        self.encoder = encoder
+        longest = getattr(encoder, "longest", None)
+        if left is not None and longest is not None and left > longest:
+            raise AssemblyError(
+                f"{length} residues reach the encoder as {left} positions, and it takes {longest}",
+                remedy="Build the encoder with more positions, or the stem with larger strides",
+            )
         self.head = head
         self.skip = skip
         self.alphabet = alphabet
@@ -145,7 +162,13 @@ class SequenceClassifier(Classifier):
 
     def out_length(self, length: int) -> int:
         """Positions of `length` residues that reach the head."""
+        if self._is_whole:
+            return 1
         return length if self.stem is None else int(_read(self.stem, "out_length")(length))
+
+    @property
+    def _is_whole(self) -> bool:
+        return bool(getattr(self.encoder, "whole", False))
 
     def set_prior(self, prevalence: Tensor) -> None:
         self.head.set_prior(prevalence)
@@ -154,7 +177,7 @@ class SequenceClassifier(Classifier):
         layers = {"embedding": Spacing(1)}
         if self.stem is not None:
             layers["stem"] = Spacing(_read(self.stem, "stride"), getattr(self.stem, "offset", 0.0))
-        if self.encoder is not None:
+        if self.encoder is not None and not self._is_whole:
             layers["encoder"] = layers["embedding" if self.stem is None else "stem"]
         return layers
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from seqclass.alphabets import get_alphabet
 from seqclass.blocks import OneHotEmbedding, register_block
 from seqclass.blocks.kmers import K, KmerCounts
+from seqclass.errors import AssemblyError
 from seqclass.models.classifier import Classifier, Spacing
 from seqclass.models.registry import register_model
 
@@ -25,13 +26,15 @@ class KmerLogisticRegression(Classifier):
         k: Length of the k-mers, in residues.
 
     Raises:
-        AssemblyError: There are no k-mers of that length, or too many.
+        AssemblyError: There are no k-mers of that length, or too many; or no targets.
     """
 
     length = None
 
     def __init__(self, num_targets: int, alphabet: str, k: int) -> None:
         super().__init__()
+        if num_targets < 1:
+            raise AssemblyError(f"a model of {num_targets} targets", remedy="Let there be at least 1")
         self.alphabet = alphabet
         self.num_targets = num_targets
         self.embedding = OneHotEmbedding(alphabet)

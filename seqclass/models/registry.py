@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from inspect import signature
 from typing import Any, TypeVar
 
 from seqclass.errors import AssemblyError, find_name
 from seqclass.models.classifier import Classifier
+
+# These arguments of a model come from the data that it is trained on; all others are its options.
+FROM_STORE = ("num_targets", "alphabet", "length", "bin", "vector_size")
 
 _MODELS: dict[str, Callable[..., Classifier]] = {}
 
@@ -39,6 +43,16 @@ def get_model(name: str) -> Callable[..., Classifier]:
         UnknownNameError: There is none; the nearest names are suggested.
     """
     return _MODELS[find_name("model", name, _MODELS)]
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of the model of that name and their defaults: what `seqclass fit` takes as `--model.OPTION`.
+
+    Raises:
+        UnknownNameError: There is no such model; the nearest names are suggested.
+    """
+    arguments = signature(get_model(name)).parameters
+    return {key: value.default for key, value in arguments.items() if key not in FROM_STORE}
 
 
 def create_model(name: str, *, num_targets: int, alphabet: str | None = None, **options: Any) -> Classifier:

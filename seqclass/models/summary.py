@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class Stage(NamedTuple):
 
 
 def summarise(model: Classifier, length: int | None = None) -> list[Stage]:
-    """The stages of a model in the order of the data, the stages inside them after each, and the whole at the end.
+    """The stages of a model in the order of the data, what is inside each after it, and the whole at the end.
 
     Nothing is computed: shapes alone pass through a copy of the model that holds no numbers.
 
@@ -71,18 +72,29 @@ def summarise(model: Classifier, length: int | None = None) -> list[Stage]:
         parameters = sum(parameter.numel() for parameter in module.parameters())
         return Stage(name, type(module).__name__, shapes.get(name), parameters, flops)
 
-    return [stage(name, module) for name, module in _stages(model)] + [stage("", model)]
+    parts: list[Stage] = []
+    for name, child in _children(model):
+        parts.append(stage(name, child))
+        parts += [stage(f"{name}.{inner}", part) for inner, part in _inside(child)]
+    return [*parts, stage("", model)]
 
 
-def _stages(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The model's parts, each followed by those with weights in the lists that it runs through."""
-    parts: list[tuple[str, nn.Module]] = []
-    for name, child in model.named_children():
-        if not isinstance(child, nn.ModuleList):
-            parts.append((name, child))
-        lists = [("", child)] if isinstance(child, nn.ModuleList) else list(child.named_children())
-        for inner, members in lists:
-            if isinstance(members, nn.ModuleList):
-                prefix = f"{name}.{inner}" if inner else name
-                parts += [(f"{prefix}.{number}", part) for number, part in enumerate(members) if [*part.parameters()]]
-    return parts
+def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Its parts by name, and of a list of parts each."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList):
+            yield from ((f"{name}.{number}", part) for number, part in child.named_children())
+        else:
+            yield name, child
+
+
+def _inside(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Those of its parts that are trained; of a part that only holds others, these in its place."""
+    trained = [(name, part) for name, part in _children(module) if any(True for _ in part.parameters())]
+    inside = []
+    for name, part in trained:
+        is_listed = "." in name
+        only_holds = len(trained) == 1 or [type(child) for child in part.children()] == [nn.ModuleList]
+        deeper = _inside(part) if only_holds and not is_listed else []
+        inside += [(f"{name}.{inner}", each) for inner, each in deeper] or [(name, part)]
+    return inside

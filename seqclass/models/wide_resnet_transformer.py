@@ -1,13 +1,13 @@
 """The library's DNA family: a WideResNet stem, an encoder that looks far or none, and a dense head on both.
 
-letters -> WideResNet stem -+-> Transformer-XL, BiLSTM or nothing -+-> dense head
+letters -> WideResNet stem -+-> Transformer-XL, BERT, BiLSTM or nothing -+-> dense head
                             +---------------- skip ----------------+
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from seqclass.alphabets import get_alphabet
 from seqclass.blocks import (
@@ -18,10 +18,12 @@ from seqclass.blocks import (
     LearnedEmbedding,
     OneHotEmbedding,
     Pool,
+    TransformersEncoder,
     TransformerXLEncoder,
     WideResNetStem,
 )
-from seqclass.errors import AssemblyError
+from seqclass.blocks.backbone import Plain
+from seqclass.errors import AssemblyError, find_name
 from seqclass.models.classifier import SequenceClassifier
 from seqclass.models.registry import register_model
 
@@ -195,6 +197,94 @@ def wrn_bilstm(
 
 
 @register_model
+def wrn_bert(
+    num_targets: int,
+    alphabet: str = "dna",
+    length: int | None = 1000,
+    bin: int | None = 200,
+    embedding: EmbeddingKind = "learned",
+    channels: int = 64,
+    widths: Sequence[int] = (64, 128, 256),
+    strides: Sequence[int] = (2, 2, 2),
+    expansion: int = 16,
+    kernel_size: int = 3,
+    squeeze_ratio: int | None = 8,
+    groups: int = 1,
+    group_width: int | None = None,
+    stem_dropout: float = 0.0,
+    layers: int = 6,
+    heads: int = 4,
+    inner: int = 1024,
+    positions: int = 512,
+    encoder_dropout: float = 0.1,
+    pool: PoolKind = "flatten",
+    hidden: int = 512,
+    head_dropout: float = 0.3,
+) -> SequenceClassifier:
+    """WideResNet stem, BERT's encoder with learned positions, and dense head. Devlin et al. 2019 (arXiv:1810.04805).
+
+    Args:
+        num_targets: Number of logits.
+        alphabet: "dna" or "protein".
+        length: Residues of a sample; only a flattening head needs and keeps it.
+        bin: Residues in the middle that the labels describe, over which "centre-max" averages; None for all of them.
+        embedding: Learned vectors of `channels`, or one-hot letters.
+        channels: Channels of the learned embedding and of the first convolution.
+        widths: Output channels of each residual block.
+        strides: Stride of each residual block.
+        expansion: Width factor k of the residual blocks, which are k * out / 4 channels wide inside; 1 for plain ones.
+        kernel_size: Kernel inside the residual blocks.
+        squeeze_ratio: Of their squeeze-excitation, None for none.
+        groups: Groups of their inner convolutions.
+        group_width: Channels of a group, for a ResNeXt: its blocks are groups * group_width * 2^level wide inside.
+        stem_dropout: Share of channels dropped in each residual block.
+        layers: Encoder layers.
+        heads: Attention heads, which share the last of the `widths`.
+        inner: Units of the encoder's feed-forward networks.
+        positions: The most that the stem may leave.
+        encoder_dropout: Share of units and of attention weights dropped in the encoder.
+        pool: "flatten" for one fixed length; "centre-max" for any length.
+        hidden: Units of the head's dense layer.
+        head_dropout: Share of them dropped.
+
+    Returns:
+        A model that takes `(batch, length)` tokens.
+
+    Raises:
+        AssemblyError: The head is to flatten, and samples are of no one length; or two blocks do not fit.
+        MissingPackageError: The transformers package is not installed.
+    """
+    letters = _embedding(embedding, channels, alphabet)
+    stem = WideResNetStem(
+        letters.out_channels,
+        channels,
+        widths,
+        strides,
+        expansion,
+        kernel_size=kernel_size,
+        squeeze_ratio=squeeze_ratio,
+        dropout=stem_dropout,
+        groups=groups,
+        group_width=group_width,
+    )
+    config: dict[str, Plain] = {
+        "hidden_size": stem.out_channels,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": encoder_dropout,
+        "attention_probs_dropout_prob": encoder_dropout,
+        "max_position_embeddings": positions,
+        "type_vocab_size": 1,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-12,
+    }
+    encoder = TransformersEncoder("bert", config)
+    return _assemble(letters, stem, encoder, num_targets, pool, length, bin, hidden, head_dropout)
+
+
+@register_model
 def wrn(
     num_targets: int,
     alphabet: str = "dna",
@@ -259,13 +349,14 @@ def wrn(
 
 def _embedding(kind: EmbeddingKind, channels: int, alphabet: str) -> OneHotEmbedding | LearnedEmbedding:
     alphabet = get_alphabet(alphabet).name
-    return OneHotEmbedding(alphabet) if kind == "one-hot" else LearnedEmbedding(channels, alphabet)
+    is_learned = find_name("embedding", kind, get_args(EmbeddingKind)) == "learned"
+    return LearnedEmbedding(channels, alphabet) if is_learned else OneHotEmbedding(alphabet)
 
 
 def _assemble(
     letters: OneHotEmbedding | LearnedEmbedding,
     stem: WideResNetStem,
-    encoder: TransformerXLEncoder | BiLSTMEncoder | None,
+    encoder: TransformerXLEncoder | BiLSTMEncoder | TransformersEncoder | None,
     num_targets: int,
     pool: PoolKind,
     length: int | None,
@@ -275,7 +366,9 @@ def _assemble(
 ) -> SequenceClassifier:
     """Puts the head on, which sees stem and encoder side by side."""
     pooling: Pool
-    if pool == "centre-max":
+    if bin is not None and bin < 1:
+        raise AssemblyError(f"a bin of {bin} residues", remedy="Let there be at least 1, or None for all")
+    if find_name("pooling", pool, get_args(PoolKind)) == "centre-max":
         pooling, length = CentreMax(None if bin is None else max(1, bin // stem.stride)), None
     elif length is None:
         raise AssemblyError(

@@ -1,0 +1,180 @@
+"""Models as folders: how one is built, as plain data, beside its weights, with a checksum between them.
+
+    config.json         format, version, the assembly as plain data, SHA-256 of the weights, provenance
+    model.safetensors   the weights
+
+There is no pickle in it, and loading reads nothing else: only blocks of this library, or registered ones, are built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from seqclass import __version__
+from seqclass.atomic import atomic_folder
+from seqclass.blocks import Block, build, merged
+from seqclass.errors import AssemblyError, BundleError, MissingPackageError, SeqclassError, UnknownNameError
+from seqclass.models import MaskedResidueLM, TransformerXLLM
+
+BUNDLE, LANGUAGE_MODEL = "seqclass-bundle", "seqclass-language-model"
+VERSION = 1
+
+MARKER = "config.json"
+"""The file by which such a folder is known."""
+
+_WEIGHTS = "model.safetensors"
+_FIELDS: dict[str, type] = {"version": int, "model": dict, "weights_sha256": str, "provenance": dict}
+
+
+def write_model(folder: Path, format: str, model: Block, details: Mapping[str, Any]) -> None:
+    """Writes a model into an open folder. Low-rank adapters are written as part of the weights.
+
+    Args:
+        folder: Exists; see `atomic_folder`.
+        format: `BUNDLE` or `LANGUAGE_MODEL`.
+        model: Of registered blocks.
+        details: What else `config.json` says; "provenance" at least.
+
+    Raises:
+        AssemblyError: A block of the model is not registered, or was built with arguments that JSON cannot hold.
+        BundleError: The weights could not be written (a full disk, say).
+    """
+    model = merged(model)
+    weights = folder / _WEIGHTS
+    try:
+        save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, weights)
+    except SafetensorError as error:
+        raise BundleError(
+            f"the weights could not be written ({error})",
+            remedy="Make room on the disk; what stood here before is untouched",
+            file=folder,
+        ) from error
+    config = {
+        "format": format,
+        "version": VERSION,
+        "seqclass": __version__,
+        "model": model.config(),
+        "weights_sha256": _sha256(weights),
+        **details,
+    }
+    (folder / MARKER).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_model(path: str | Path, *formats: str) -> tuple[Block, dict[str, Any]]:
+    """The model in a folder, in evaluation mode on the CPU, and what `config.json` says.
+
+    Args:
+        path: The folder.
+        formats: Those expected; the first names what is missing if there is nothing.
+
+    Raises:
+        BundleError: The folder holds no such model, is damaged, or was written by a newer version.
+        MissingPackageError: The model needs a package that is not installed.
+    """
+    path = Path(path)
+    config = _read_config(path, formats)
+    model = _build(config["model"], path / MARKER)
+    weights = path / _WEIGHTS
+    try:
+        if _sha256(weights) != config["weights_sha256"]:
+            raise damaged(weights, "the weights are not those that were saved: their checksum differs")
+        model.load_state_dict(load_file(weights))
+    except AssemblyError as error:
+        raise damaged(weights, error.problem) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise damaged(path, f"the bundle cannot be read ({error})") from error
+    return model.eval(), config
+
+
+def save_language_model(
+    model: TransformerXLLM | MaskedResidueLM, path: str | Path, provenance: Mapping[str, Any], *, force: bool = False
+) -> None:
+    """Writes the folder of a language model whole or not at all.
+
+    Args:
+        model: It stays as it is.
+        path: The folder.
+        provenance: How it came to be: data, recipe, seed, versions; anything JSON can hold.
+        force: Replace the model that stands at `path`.
+
+    Raises:
+        OutputExistsError: Something stands at `path` and `force` is false.
+        SeqclassError: What stands at `path` is no such folder, or the disk is full.
+        AssemblyError: A block of the model is not registered.
+        BundleError: The weights could not be written.
+    """
+    with atomic_folder(path, force=force, holding=MARKER) as folder:
+        write_model(folder, LANGUAGE_MODEL, model, {"provenance": dict(provenance)})
+
+
+def load_trained(path: str | Path) -> Block:
+    """The model in the folder of a language model or of a bundle, to start another from.
+
+    Raises:
+        BundleError: The folder holds neither, is damaged, or was written by a newer version.
+        MissingPackageError: The model needs a package that is not installed.
+    """
+    return read_model(path, LANGUAGE_MODEL, BUNDLE)[0]
+
+
+def damaged(file: Path, problem: str, line: int | None = None) -> BundleError:
+    """What to raise about a folder that is not as it was written."""
+    return BundleError(problem, remedy="Copy the bundle again, or train the model again", file=file, record=line)
+
+
+def _read_config(path: Path, formats: tuple[str, ...]) -> dict[str, Any]:
+    file = path / MARKER
+    wanted = " or ".join({BUNDLE: "a bundle", LANGUAGE_MODEL: "a language model"}[format] for format in formats)
+    remedy = "Give the folder that training wrote, such as runs/NAME/bundle"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"this is not {wanted} (a folder with config.json and model.safetensors)", remedy=remedy, file=path
+        ) from None
+    except ValueError as error:
+        raise damaged(file, f"this is not JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") not in formats:
+        raise BundleError(f"this is not the configuration of {wanted}", remedy=remedy, file=file)
+    version = config.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BundleError(
+            f"it has format version {version}, newer than version {VERSION} that is understood here",
+            remedy="Install a newer seqclass",
+            file=path,
+        )
+    for name, kind in _FIELDS.items():
+        if not isinstance(config.get(name), kind):
+            raise damaged(file, f"'{name}' is missing or of another kind than expected")
+    return config
+
+
+def _build(assembly: dict[str, Any], file: Path) -> Block:
+    try:
+        model = build(assembly)
+    except MissingPackageError:
+        raise
+    except UnknownNameError as error:
+        raise BundleError(
+            f"the model cannot be built: {error.problem}",
+            remedy="Import the module that registers this block before loading (seqclass.blocks.register_block), or "
+            "install the seqclass that wrote the bundle",
+            file=file,
+        ) from error
+    except (SeqclassError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise damaged(file, f"the model cannot be built from it ({error})") from error
+    if not isinstance(model, Block):
+        raise damaged(file, f"it describes a {type(model).__name__}, where a model is expected")
+    return model
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
