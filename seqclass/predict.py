@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.atomic import atomic_file, check_free
+from seqclass.blocks import TransformersEncoder
 from seqclass.blocks.relative_attention import RelativeAttention
 from seqclass.bundle import Bundle
 from seqclass.data.fasta import read_fasta
@@ -262,10 +263,11 @@ def _refuse_too_long(bundle: Bundle, length: int) -> None:
 
 def _attention_limit(bundle: Bundle) -> int | None:
     """The most residues that are scored as one sequence, None where the model has no attention and so no limit."""
-    if not any(isinstance(module, RelativeAttention) for module in bundle.model.modules()):
+    if not any(isinstance(module, RelativeAttention | TransformersEncoder) for module in bundle.model.modules()):
         return None
     stride = max(layer.stride for layer in bundle.model.sequence_layers().values())
-    return max(_ATTENTION_POSITIONS * stride, bundle.window or 0)
+    limit = max(_ATTENTION_POSITIONS * stride, bundle.window or 0)
+    return limit if bundle.model.longest is None else min(limit, bundle.model.longest)
 
 
 def _batch_size(bundle: Bundle, longest: int) -> int:

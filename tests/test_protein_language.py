@@ -17,9 +17,17 @@ from torch import Tensor, nn
 from seqclass.alphabets import PROTEIN
 from seqclass.bundle import Bundle
 from seqclass.embed import load_backbone
-from seqclass.errors import AssemblyError, BackboneError, BundleError, MissingPackageError, UnknownNameError
+from seqclass.errors import (
+    AssemblyError,
+    BackboneError,
+    BundleError,
+    MissingPackageError,
+    SequenceError,
+    UnknownNameError,
+)
 from seqclass.models import SequenceClassifier, create_model, protbert, wrn_bert
 from seqclass.models.pretrained import load_checkpoint
+from seqclass.predict import predict
 from seqclass.targets import Target
 
 transformers = pytest.importorskip("transformers")
@@ -341,3 +349,12 @@ def test_the_dna_family_with_bert_is_stem_then_bert_then_head() -> None:
         x, _ = model.stem(*model.embedding(tokens))
         expected = model.head(torch.cat([x, theirs(inputs_embeds=x).last_hidden_state], dim=-1))
         torch.testing.assert_close(model(tokens), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_protein_that_is_too_long_is_named_before_it_is_scored() -> None:
+    model = create_model("protbert", num_targets=2, layers=1, width=16, heads=2, inner=16, positions=34)
+    bundle = Bundle(model, [Target("a"), Target("b")], [1, 1])
+    assert model.longest == 32
+    named = [("short", "A" * 32), ("long", "A" * 33)]
+    with pytest.raises(SequenceError, match="'long': 33 residues, where the model's attention takes at most 32"):
+        list(predict(bundle, named))

@@ -37,6 +37,11 @@ class Classifier(Block):
     length: int | None
     num_targets: int
 
+    @property
+    def longest(self) -> int | None:
+        """The most residues that it takes at once, None for any number."""
+        return self.length
+
     def set_prior(self, prevalence: Tensor) -> None:
         """Makes a fresh model predict about `prevalence`, `(num_targets,)`."""
         raise AssemblyError(
@@ -160,6 +165,13 @@ class SequenceClassifier(Classifier):
         if embedding.letters is None:
             self.input_kind, self.vector_size = "vectors", embedding.out_channels
 
+    @property
+    def longest(self) -> int | None:
+        positions = getattr(self.encoder, "longest", None)
+        if self.length is not None or positions is None:
+            return self.length
+        return int(positions if self.stem is None else positions * _read(self.stem, "stride"))
+
     def out_length(self, length: int) -> int:
         """Positions of `length` residues that reach the head."""
         if self._is_whole:
@@ -182,17 +194,21 @@ class SequenceClassifier(Classifier):
         return layers
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x, _ = self.embedding(x, mask)
         if self.length is not None and x.shape[1] != self.length:
             raise AssemblyError(
                 f"a sequence of {x.shape[1]} residues, where the model takes {self.length}",
                 remedy="Crop or pad it, or build the model with a pooling head",
             )
-        logits: Tensor = self.head(*self.features(x, mask))
+        logits: Tensor = self.head(*self._trunk(x, mask))
         return logits
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """What reaches the head: `(batch, positions, channels)` and its mask."""
         x, _ = self.embedding(x, mask)
+        return self._trunk(x, mask)
+
+    def _trunk(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.stem is not None:
             x, mask = self.stem(x, mask)
         if self.encoder is not None:

@@ -79,6 +79,11 @@ class Ensemble(Classifier):
         self.vote = vote
         self.exclusive = [list(group) for group in exclusive]
 
+    @property
+    def longest(self) -> int | None:
+        limits = [member.longest for member in self.members if isinstance(member, Classifier)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def set_prior(self, prevalence: Tensor) -> None:
         for member in self.members:
             assert isinstance(member, Classifier)

@@ -66,14 +66,15 @@ def create_model(name: str, *, num_targets: int, alphabet: str | None = None, **
 
     Raises:
         UnknownNameError: There is no such model.
-        AssemblyError: It has no such option, or its parts do not fit.
+        AssemblyError: It has no such option, an option is of another type, or its parts do not fit.
     """
     factory = get_model(name)
     if alphabet is not None:
         options["alphabet"] = alphabet
     try:
         return factory(num_targets=num_targets, **options)
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise AssemblyError(
-            f"model {name} cannot be built so ({error})", remedy=f"See help(seqclass.models.get_model('{name}'))"
+            f"model {name} cannot be built so ({' '.join(str(error).split())})",
+            remedy=f"See help(seqclass.models.get_model('{name}'))",
         ) from error
