@@ -19,18 +19,20 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from loader import write_proteins
 from reference_models import OriginalDnaModel, PaddedProtCNN
 from torch import Tensor, nn
 
-from seqclass.data.loader import StoreLoader
+from seqclass.data.loader import Batch, StoreLoader
 from seqclass.models import Classifier, create_model
 from seqclass.models.summary import summarise
 
@@ -66,14 +68,21 @@ def peak(precision: str) -> float:
     return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(6))
 
 
-class Runner:
-    """One way to run a model: which module, in which precision, on which batches in turn."""
+class Work(NamedTuple):
+    """Batches, and how many samples or real residues they hold."""
 
-    def __init__(self, name: str, model: nn.Module, precision: str, batches: list[Inputs], training: bool) -> None:
-        self.name, self.precision, self.training = name, precision, training
+    batches: list[Inputs]
+    amount: int
+
+
+class Runner:
+    """One way to run a model: which module, in which precision, on which batches in turn, which hold how much."""
+
+    def __init__(self, name: str, model: nn.Module, precision: str, work: "Work", training: bool) -> None:
+        self.name, self.precision, self.training, self.amount = name, precision, training, work.amount
         self.model = copy.deepcopy(model).to(DEVICE).train(training)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), 1e-5, fused=True) if training else None
-        self.batches = [tuple(part.to(DEVICE) for part in batch) for batch in batches]
+        self.batches = [tuple(part.to(DEVICE) for part in batch) for batch in work.batches]
         self.times: list[float] = []
 
     def compile(self) -> "Runner":
@@ -100,48 +109,48 @@ class Runner:
 
 
 def contest(
-    title: str, unit: str, amount: float, flops: float, runners: list[Runner], rounds: int, peaks: dict[str, float]
+    title: str, unit: str, flops: float, runners: Iterable[Runner], rounds: int, peaks: dict[str, float]
 ) -> None:
     """Lets the first be the reference of the others.
 
     Args:
         title: Of the table.
         unit: Of what is counted.
-        amount: Units in a round.
-        flops: Operations of the model's own in a forward pass over a round.
+        flops: Operations of the model's own in a forward pass of one unit.
         runners: Each makes a round in turn.
         rounds: How many of each count, after one that does not.
         peaks: Operations a second of a matrix product, by precision.
     """
     print(f"\n{title}")
+    runners = list(runners)
     for number in range(rounds + 1):
         for runner in runners:
             runner.round()
             if number == 0:
                 runner.times.clear()
-    reference = statistics.median(runners[0].times)
+    usual = runners[0].amount / statistics.median(runners[0].times)
     for runner in runners:
         middle = statistics.median(runner.times)
-        rate = (3 if runner.training else 1) * flops / middle
+        rate = runner.amount / middle
+        operations = (3 if runner.training else 1) * flops * rate
         spread = (max(runner.times) - min(runner.times)) / middle
         print(
-            f"  {runner.name:24} {amount / middle:12,.0f} {unit}/s  {reference / middle:6.2f} x  "
-            f"{rate / 1e9:9,.0f} GFLOP/s, {rate / peaks[runner.precision]:4.0%} of a matrix product  "
-            f"(spread {spread:.0%})",
+            f"  {runner.name:24} {rate:12,.0f} {unit}/s  {rate / usual:6.2f} x  {operations / 1e9:9,.0f} GFLOP/s, "
+            f"{operations / peaks[runner.precision]:4.0%} of a matrix product  (spread {spread:.0%})",
             flush=True,
         )
 
 
 def runners_of(
-    reference: nn.Module, ours: Classifier, padded: list[Inputs], ragged: list[Inputs], training: bool, compiled: bool
+    reference: nn.Module, ours: Classifier, usual: Work, work: Work, training: bool, compiled: bool
 ) -> Iterator[Runner]:
-    yield Runner("usual form, fp32", reference, "fp32", padded, training)
+    yield Runner("usual form, fp32", reference, "fp32", usual, training)
     if DEVICE.type == "cuda":
-        yield Runner("usual form, bf16", reference, "bf16", padded, training)
+        yield Runner("usual form, bf16", reference, "bf16", usual, training)
     for precision in PRECISIONS:
-        yield Runner(f"ours, {precision}", ours, precision, ragged, training)
+        yield Runner(f"ours, {precision}", ours, precision, work, training)
     if compiled:
-        yield Runner("ours, bf16, compiled", ours, "bf16", ragged, training).compile()
+        yield Runner("ours, bf16, compiled", ours, "bf16", work, training).compile()
 
 
 def check_equal(one: Tensor, two: Tensor) -> None:
@@ -157,13 +166,11 @@ def dna(options: argparse.Namespace, rounds: int, peaks: dict[str, float]) -> No
     tokens = torch.randint(0, 4, (size, 1000), dtype=torch.uint8)
     with torch.inference_mode():
         check_equal(ours(tokens[:4]), reference(tokens[:4]))
-    batches: list[Inputs] = [(tokens,)] * 3
-    count = size * len(batches)
-    flops = count * summarise(ours)[-1].flops
+    work = Work([(tokens,)] * 3, 3 * size)
     for training in (False, True):
         title = f"wrn_transformer_xl, {'training' if training else 'inference'}, batches of {size}"
-        runners = list(runners_of(reference, ours, batches, batches, training, options.compile))
-        contest(title, "samples", count, flops, runners, rounds, peaks)
+        runners = runners_of(reference, ours, work, work, training, options.compile)
+        contest(title, "samples", summarise(ours)[-1].flops, runners, rounds, peaks)
 
 
 def proteins(options: argparse.Namespace, rounds: int, peaks: dict[str, float]) -> None:
@@ -173,30 +180,28 @@ def proteins(options: argparse.Namespace, rounds: int, peaks: dict[str, float]) 
     size = (256 if DEVICE.type == "cuda" else 12) // (3 if options.fast else 1)
     with tempfile.TemporaryDirectory() as folder:
         store = write_proteins(Path(folder) / "domains.h5", 8192, 155, vectors=False)
-        loader = StoreLoader(store, store.samples("train"), size, shuffle=True)
-        steps = 3 if DEVICE.type == "cpu" else 20
-        # Batches of longer and shorter domains as they come, none longer than the reference takes.
-        chosen = list(islice((batch for batch in loader if batch.inputs.shape[1] <= PADDED), steps))
-    ragged = [
-        (batch.inputs, torch.ones(batch.inputs.shape, dtype=torch.bool) if batch.mask is None else batch.mask)
-        for batch in chosen
-    ]
-    pairs = [(tokens[row : row + 1], mask[row : row + 1]) for tokens, mask in ragged for row in range(len(tokens))]
-    padded = [
-        tuple(
-            torch.cat([F.pad(part, (0, PADDED - part.shape[1])) for part in parts]) for parts in zip(*few, strict=True)
-        )
-        for few in (pairs[begin : begin + size] for begin in range(0, len(pairs), size))
-    ]
-    residues = sum(int(mask.sum()) for _, mask in ragged)
+        samples = np.flatnonzero(store.views.length <= PADDED)
+        loader = StoreLoader(store, samples, size, shuffle=True)
+        ragged = [_with_mask(batch) for batch in islice(loader, 3 if DEVICE.type == "cpu" else 20)]
+        # Every so many-th by length: as long on average as all of them are.
+        order = samples[np.argsort(store.views.length[samples])]
+        few = order[len(order) // (2 * size) :: len(order) // size][:size]
+        parts = [_with_mask(batch) for batch in StoreLoader(store, few, size)]
+    widened = [tuple(F.pad(part, (0, PADDED - part.shape[1])) for part in pair) for pair in parts]
+    padded = tuple(torch.cat(column) for column in zip(*widened, strict=True))
+    usual, work = (Work(batches, sum(int(mask.sum()) for _, mask in batches)) for batches in ([padded], ragged))
     with torch.inference_mode():
-        check_equal(ours(*padded[0])[:2], reference(*padded[0])[:2])
-    flops = residues / PADDED * summarise(ours, PADDED)[-1].flops
-    print(f"{len(pairs)} domains of {residues / len(pairs):.0f} residues; padded to {PADDED}, {len(padded)} batches")
+        check_equal(ours(padded[0][:2], padded[1][:2]), reference(padded[0][:2], padded[1][:2]))
+    print(f"{size} domains of {usual.amount / size:.0f} residues, padded to {PADDED}, as the usual form")
     for training in (False, True):
         title = f"protcnn, {'training' if training else 'inference'}, batches of about {size * 155:,} residues"
-        runners = list(runners_of(reference, ours, padded, ragged, training, options.compile))
-        contest(title, "residues", residues, flops, runners, rounds, peaks)
+        runners = runners_of(reference, ours, usual, work, training, options.compile)
+        contest(title, "residues", summarise(ours, PADDED)[-1].flops / PADDED, runners, rounds, peaks)
+
+
+def _with_mask(batch: Batch) -> Inputs:
+    mask = torch.ones(batch.inputs.shape, dtype=torch.bool) if batch.mask is None else batch.mask
+    return batch.inputs, mask
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from seqclass.errors import AssemblyError
 from seqclass.models import as_channels_first, create_model
 
 
@@ -41,6 +42,35 @@ def test_tangermeme_predicts_and_mutates_as_we_do() -> None:
             changed = tokens.clone()
             changed[:, place] = letter
             torch.testing.assert_close(after[:, letter, place], own(changed), rtol=1e-4, atol=1e-5)
+
+
+def test_tools_leave_the_model_in_the_mode_that_they_found_it_in() -> None:
+    pytest.importorskip("tangermeme", reason="tangermeme is not installed")
+    from tangermeme.predict import predict
+
+    for training in (True, False):
+        own, tokens = model().train(training), torch.randint(0, 4, (3, 40))
+        before = {name: value.clone() for name, value in own.state_dict().items()}
+        predict(as_channels_first(own), letters(tokens), device="cpu")
+        assert own.training == training
+        assert all(part.training == training for part in own.modules())
+        assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+
+
+def test_our_own_layout_in_the_channels_first_view_is_refused() -> None:
+    with pytest.raises(AssemblyError, match=r"shape \(3, 4, 40\), where \(batch, length, 4\) soft letters"):
+        as_channels_first(model())(letters(torch.randint(0, 4, (3, 40))).transpose(1, 2))
+
+
+def test_gradients_of_the_view_are_those_of_soft_letters() -> None:
+    own, x = model(), torch.rand(2, 4, 40)
+    first, last = x.clone().requires_grad_(), x.transpose(1, 2).clone().requires_grad_()
+    as_channels_first(own)(first)[:, 1].sum().backward()
+    own(last)[:, 1].sum().backward()
+    assert first.grad is not None
+    assert last.grad is not None
+    assert first.grad.abs().sum() > 0
+    torch.testing.assert_close(first.grad, last.grad.transpose(1, 2))
 
 
 def test_integrated_gradients_of_captum_add_up() -> None:

@@ -255,3 +255,13 @@ def test_two_processes_go_on_together_and_one_alone_is_refused(truth: Truth, tmp
     assert train("resumed", checkpoint) == [rank[6:] for rank in uninterrupted]
     with pytest.raises(TrainingError, match="the epoch was begun with world size 2"):
         fit(truth.store.path, tmp_path / "alone", resume=checkpoint)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_loader_draws_nothing_from_the_global_generator(truth: Truth, num_workers: int) -> None:
+    loader = make_loader(truth, num_workers=num_workers)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    list(loader)
+    assert torch.equal(torch.rand(3), expected)

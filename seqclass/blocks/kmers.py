@@ -51,9 +51,9 @@ class KmerCounts(nn.Module):
     def __init__(self, alphabet: str, k: int) -> None:
         super().__init__()
         letters = len(get_alphabet(alphabet).letters)
-        if k < 1 or letters**k > _MOST_KMERS:
+        if k < 1 or letters ** min(k, 30) > _MOST_KMERS:
             raise AssemblyError(
-                f"k-mers of {k} residues, of which there are {letters ** max(k, 0):,}",
+                f"k-mers of {k} residues, of which there are {letters}^{k}",
                 remedy="Let k be at least 1, and small: 6 for DNA, 2 or 3 for proteins",
             )
         self.k = k

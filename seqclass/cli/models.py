@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from seqclass.cli.parsing import add_command, add_force
@@ -16,7 +17,9 @@ def add_models_commands(models: argparse.ArgumentParser) -> None:
     names = add_command(commands, "list", "the models that 'seqclass fit --model' trains", _list)
     names.add_argument("pattern", nargs="?", default="*", help="a shell pattern, such as '*cnn*' (default: all)")
 
-    one = add_command(commands, "show", "a model's stages: output shapes, parameters, operations", _show)
+    one = add_command(
+        commands, "show", "a model's stages (output shapes, parameters, operations) and its options", _show
+    )
     one.add_argument("name", metavar="NAME", help="its name, as 'seqclass models list' shows it")
     one.add_argument("--num-targets", type=int, default=1, help="number of logits (default: %(default)s)")
     one.add_argument("--alphabet", help="dna or protein (default: what the model is for)")
@@ -52,13 +55,14 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    import json
     from inspect import signature
 
     import torch
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from seqclass.models import create_model, get_model
+    from seqclass.models import create_model, get_model, model_options
     from seqclass.models.summary import summarise
 
     settings: dict[str, Any] = {}
@@ -67,18 +71,29 @@ def _show(options: argparse.Namespace) -> None:
     with torch.device("meta"):
         model = create_model(options.name, num_targets=options.num_targets, alphabet=options.alphabet, **settings)
     stages = summarise(model, options.length)
-    table = Table(box=SIMPLE_HEAD)
-    for title in ("stage", "block"):
-        table.add_column(title)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("block", overflow="fold")
     for title in ("output", "parameters", "FLOPs a sample"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for stage in stages:
         if not stage.name:
             table.add_section()
         shape = "" if stage.shape is None else " x ".join(f"{size:,}" for size in stage.shape)
-        name = "  " * ("." in stage.name) + stage.name if stage.name else "whole model"
-        table.add_row(name, stage.kind, shape, f"{stage.parameters:,}", f"{stage.flops:,}")
+        table.add_row(_indented(stage.name), stage.kind, shape, f"{stage.parameters:,}", f"{stage.flops:,}")
     show(table)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("option of 'seqclass fit'", no_wrap=True)
+    table.add_column("default", overflow="fold")
+    for option, default in model_options(options.name).items():
+        table.add_row(f"--model.{option}", default if isinstance(default, str) else json.dumps(default))
+    show(table)
+
+
+def _indented(stage: str) -> str:
+    """The last part of a stage's name, with its number in a list, two spaces further in than what it is part of."""
+    words = re.findall(r"[^.]+(?:\.\d+)?", stage)
+    return "  " * (len(words) > 1) + words[-1] if words else "whole model"
 
 
 def _join(options: argparse.Namespace) -> None:

@@ -307,6 +307,8 @@ class StoreLoader:
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
             multiprocessing_context=self.start_method,
+            # Starting workers draws a number; drawn from the global generator, it would change the dropout after it.
+            generator=torch.Generator(),
         )
         for parcel in loader:
             inputs, mask, packed, samples = (

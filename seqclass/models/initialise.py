@@ -8,7 +8,7 @@ from torch import nn
 
 from seqclass.blocks import Block
 from seqclass.errors import AssemblyError
-from seqclass.models.classifier import SequenceClassifier
+from seqclass.models.classifier import Classifier, SequenceClassifier
 
 _TRUNK = ("embedding", "stem", "encoder")
 
@@ -17,21 +17,22 @@ _FREE = ("dropout", "memory_length", "frozen", "frozen_layers", "checkpointing",
 
 
 class Initialised(NamedTuple):
-    """What a classifier took over, and what it did not: names of its parts."""
+    """What a classifier took over, and what it did not: names of its parts that have weights."""
 
     taken: tuple[str, ...]
     fresh: tuple[str, ...]
 
 
-def init_from(classifier: SequenceClassifier, trained: Block) -> Initialised:
+def init_from(classifier: Classifier, trained: Block) -> Initialised:
     """Copies the weights of the embedding, the stem and the encoder; the head stays fresh.
 
     Args:
-        classifier: Changed in place.
+        classifier: A `SequenceClassifier`; changed in place.
         trained: A language model or another classifier, with the same parts.
 
     Raises:
-        AssemblyError: A part is there in one of them only, or differs; both sides are named, and nothing is copied.
+        AssemblyError: A part is there in one of them only, or differs; both sides are named, and nothing is copied. Or
+            the head is all that there is to learn.
     """
     if not isinstance(classifier, SequenceClassifier):
         raise AssemblyError(
@@ -42,9 +43,15 @@ def init_from(classifier: SequenceClassifier, trained: Block) -> Initialised:
     theirs = {name: part for name in _TRUNK if isinstance(part := getattr(trained, name, None), nn.Module)}
     for name in _TRUNK:
         _compare(name, ours.get(name), theirs.get(name))
-    for name, part in ours.items():
-        part.load_state_dict(theirs[name].state_dict())
-    return Initialised(tuple(ours), tuple(name for name, _ in classifier.named_children() if name not in ours))
+    learned = {name: part.state_dict() for name, part in theirs.items() if part.state_dict()}
+    if not learned:
+        raise AssemblyError(
+            "nothing before the head is learned, so there is nothing to start from",
+            remedy="Choose a model with a stem, an encoder or a learned embedding",
+        )
+    for name, weights in learned.items():
+        ours[name].load_state_dict(weights)
+    return Initialised(tuple(learned), tuple(name for name, _ in classifier.named_children() if name not in ours))
 
 
 def _compare(name: str, ours: nn.Module | None, theirs: nn.Module | None) -> None:
@@ -59,6 +66,17 @@ def _compare(name: str, ours: nn.Module | None, theirs: nn.Module | None) -> Non
         raise _misfit(
             f"the trained model's {name} has {key} {other.get(key)!r}, and the classifier's {key} {mine[key]!r}"
         )
+    need, have = _shapes(ours), _shapes(theirs)
+    for weight in (*need, *have):
+        if need.get(weight) != have.get(weight):
+            raise _misfit(
+                f"{weight} of the trained model's {name} is of shape {have.get(weight)}, and the classifier's of shape "
+                f"{need.get(weight)}"
+            )
+
+
+def _shapes(part: Block) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in part.state_dict().items()}
 
 
 def _kind(part: nn.Module | None) -> str:

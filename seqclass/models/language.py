@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqclass.alphabets import Alphabet
-from seqclass.blocks import Block, Embedding, Memory, TransformerXLEncoder, register_block
-from seqclass.errors import AssemblyError
+from seqclass.blocks import Block, Embedding, LearnedEmbedding, Memory, TransformerXLEncoder, register_block
+from seqclass.errors import AssemblyError, SequenceError
 
 UNCOUNTED = -1
 """Among letters to be guessed: one that is not counted."""
@@ -33,20 +33,30 @@ class TransformerXLLM(Block):
     Args:
         embedding: Of letters.
         encoder: Causal, of as many channels as the embedding.
+        tied: Whether a letter is recognised by its learned vector, scaled, instead of by weights of its own (Press and
+            Wolf 2017, arXiv:1608.05859).
 
     Raises:
-        AssemblyError: The two do not fit, or the encoder sees what it is to guess.
+        AssemblyError: The two do not fit, the encoder sees what it is to guess, or there are no learned vectors.
     """
 
-    def __init__(self, embedding: Embedding, encoder: TransformerXLEncoder) -> None:
+    def __init__(self, embedding: Embedding, encoder: TransformerXLEncoder, tied: bool = False) -> None:
         super().__init__()
         self.letters = _letters(embedding)
         if not encoder.causal:
             raise AssemblyError("the encoder sees the letter that it is to guess", remedy="Build it with causal=True")
         _fit(embedding.out_channels, encoder.in_channels)
+        if tied and not isinstance(embedding, LearnedEmbedding):
+            raise AssemblyError(
+                f"the output is tied to the vectors of a {type(embedding).__name__}, which learns none",
+                remedy="Embed with a LearnedEmbedding, or build it with tied=False",
+            )
         self.embedding = embedding
         self.encoder = encoder
-        self.out = nn.Linear(encoder.out_channels, len(self.letters.letters))
+        letters = len(self.letters.letters)
+        self.scale = encoder.out_channels**-0.5
+        self.weight = None if tied else nn.Parameter(self.scale * torch.randn(letters, encoder.out_channels))
+        self.bias = nn.Parameter(torch.zeros(letters))
 
     @property
     def alphabet(self) -> str:
@@ -57,7 +67,8 @@ class TransformerXLLM(Block):
     ) -> tuple[Tensor, Memory]:
         """Logits `(batch, length, letters)`, and the memory for the next segment; None starts with an empty one."""
         x, memory = self.features(tokens, mask, memory)
-        return self.out(x), memory
+        weight = self.scale * self.embedding.get_parameter("weight") if self.weight is None else self.weight
+        return F.linear(x, weight, self.bias), memory
 
     def features(
         self, tokens: Tensor, mask: Tensor | None = None, memory: Memory | None = None
@@ -72,14 +83,18 @@ class TransformerXLLM(Block):
     def next_letters(self, tokens: Tensor, mask: Tensor | None = None, following: Tensor | None = None) -> Tensor:
         """What is to be guessed at each position, `(batch, length)`: the next letter.
 
-        `UNCOUNTED` where that is unknown or padding, and at the end, unless `following` `(batch,)` says what comes.
+        `UNCOUNTED` where that is unknown or padding, and at a sequence's last residue, unless `following` `(batch,)`
+        says what comes. Real residues come first in the mask.
         """
-        following = tokens.new_full((len(tokens),), self.letters.unknown_token) if following is None else following
-        letters = torch.cat([tokens[:, 1:], following.to(tokens.dtype).unsqueeze(1)], dim=1).long()
-        counted = letters < self.letters.unknown_token
+        unknown = self.letters.unknown_token
+        letters = F.pad(tokens.long(), (0, 1), value=unknown)
         if mask is not None:
-            counted &= torch.cat([mask[:, 1:], mask[:, -1:]], dim=1)
-        return letters.masked_fill(~counted, UNCOUNTED)
+            letters[:, :-1].masked_fill_(~mask, unknown)
+        if following is not None:
+            lengths = mask.sum(dim=1) if mask is not None else letters.new_full((len(tokens),), tokens.shape[1])
+            letters.scatter_(1, lengths.unsqueeze(1), following.long().unsqueeze(1))
+        letters = letters[:, 1:]
+        return letters.masked_fill(letters == unknown, UNCOUNTED)
 
 
 @register_block
@@ -121,17 +136,16 @@ class MaskedResidueLM(Block):
         return self.letters.name
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.out(self.norm(self.features(tokens, mask)))
+        logits: Tensor = self.out(self.norm(self.features(tokens, mask)[0]))
         return logits
 
-    def features(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What reaches the last layer, `(batch, length, channels)`."""
+    def features(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What the trunk gives, `(batch, length, channels)`, and its mask."""
         x, mask = self.embedding(tokens, mask)
         for part in (self.stem, self.encoder):
             if part is not None:
                 x, mask = part(x, mask)
-        features: Tensor = x
-        return features
+        return x, mask
 
 
 def letter_loss(logits: Tensor, letters: Tensor, unit: Literal["nats", "bits"] = "nats") -> Tensor:
@@ -160,23 +174,32 @@ def bits_per_letter(model: TransformerXLLM, tokens: Tensor, segment: int = 512) 
         segment: Letters read at once.
 
     Raises:
-        AssemblyError: No letter is to be guessed.
+        SequenceError: No letter is to be guessed.
+        AssemblyError: The segments are of no letters, or the tokens are not of the model's alphabet.
     """
-    was_training = model.training
-    model.eval()
+    if segment < 1:
+        raise AssemblyError(f"segments of {segment} letters", remedy="Let segment be at least 1")
     device = next(model.parameters()).device
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     memory: Memory | None = None
     total, count = 0.0, 0
-    for part, following in _segments(tokens, segment):
-        part, following = part.to(device).unsqueeze(0), following.to(device)
-        logits, memory = model(part, None, memory)
-        letters = model.next_letters(part, None, following)
-        counted = int((letters != UNCOUNTED).sum())
-        total += float(letter_loss(logits, letters, "bits")) * counted
-        count += counted
-    model.train(was_training)
+    try:
+        for part, following in _segments(tokens, segment):
+            part, following = part.to(device).unsqueeze(0), following.to(device)
+            logits, memory = model(part, None, memory)
+            letters = model.next_letters(part, None, following)
+            counted = int((letters != UNCOUNTED).sum())
+            total += float(letter_loss(logits, letters, "bits")) * counted
+            count += counted
+    finally:
+        for module, mode in modes:
+            module.training = mode
     if not count:
-        raise AssemblyError("a sequence without a letter to guess", remedy="Give at least two known letters")
+        raise SequenceError(
+            f"a sequence of {len(tokens)} residues without a letter to guess",
+            remedy="Give one with a known letter after its first",
+        )
     return total / count
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from seqclass.errors import AssemblyError
 from seqclass.models.classifier import Classifier
 
 
@@ -44,7 +45,10 @@ def summarise(model: Classifier, length: int | None = None) -> list[Stage]:
     Raises:
         AssemblyError: The model does not take that length.
     """
-    length = length or model.length or (1000 if model.alphabet == "dna" else 512)
+    if length is None:
+        length = model.length or (1000 if model.alphabet == "dna" else 512)
+    if length < 1:
+        raise AssemblyError(f"a sample of {length} residues", remedy="Let there be at least 1")
     model = copy.deepcopy(model).to("meta").eval()
     shapes: dict[str, tuple[int, ...]] = {}
     names = {module: name for name, module in model.named_modules()}

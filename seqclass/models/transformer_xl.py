@@ -61,6 +61,7 @@ def transformer_xl_lm(
     dropout: float = 0.1,
     norm: Literal["post", "pre"] = "pre",
     memory_length: int = 512,
+    tied: bool = False,
 ) -> TransformerXLLM:
     """The language model whose weights `transformer_xl(causal=True)` of the same sizes takes over.
 
@@ -74,10 +75,11 @@ def transformer_xl_lm(
         dropout: Share of channels dropped.
         norm: Where layer norms stand.
         memory_length: Letters that are remembered of the segments before.
+        tied: Whether a letter is recognised by the vector that it is embedded as.
     """
     letters = LearnedEmbedding(channels, get_alphabet(alphabet).name)
     encoder = _encoder(channels, layers, heads, head_size, inner, True, dropout, norm, memory_length)
-    return TransformerXLLM(letters, encoder)
+    return TransformerXLLM(letters, encoder, tied)
 
 
 def _encoder(

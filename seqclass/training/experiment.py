@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeFloat
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
@@ -19,10 +20,11 @@ from seqclass.evaluation.evaluate import evaluate
 from seqclass.evaluation.multilabel import MIN_POSITIVES
 from seqclass.evaluation.report import summary_table
 from seqclass.models import Classifier
+from seqclass.models.registry import FROM_STORE
 from seqclass.predict import LengthPolicy, write_predictions
 from seqclass.terminal import plain_errors, say, show, take_debug
 from seqclass.training.data import StoreDataModule
-from seqclass.training.fit import FROM_STORE, OURS, fit_run
+from seqclass.training.fit import OURS, fit_run
 from seqclass.training.precision import default_precision
 from seqclass.training.task import Recipe
 
@@ -58,7 +60,7 @@ def run_experiment(
     config = _parser(build, name, fit).parse_args(list(arguments))
     options = config[config.subcommand]
     if config.subcommand == "fit":
-        return fit_run(build, name, options, lambda file: fit.save(options, str(file)))
+        return fit_run(build, name, options, lambda file: _save_options(fit, options, file))
     bundle = Bundle.load(options.bundle)
     if config.subcommand == "predict":
         rows = write_predictions(
@@ -94,6 +96,13 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
     fit.add_argument("--out", type=str, default=str(_run_folder(name)), help="folder of the run")
     fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     fit.add_argument("--force", action="store_true", help="replace a run that exists")
+    fit.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
+    fit.add_argument(
+        "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
+    )
+    fit.add_argument(
+        "--init_from", type=str | None, default=None, help="folder of a language model or a bundle to start from"
+    )
     fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
     _add_judging(fit)
     fit.add_class_arguments(StoreDataModule, "data", skip={"seed"})
@@ -142,6 +151,13 @@ def _add_judging(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--min_test_positives", type=int, default=MIN_POSITIVES, help="targets with fewer are left out of means"
     )
+
+
+def _save_options(fit: ArgumentParser, options: Namespace, file: Path) -> None:
+    """Writes the options as `--config` takes them; whether to replace or go on is said anew each time."""
+    saved = options.clone()
+    saved.force = saved.resume = False
+    fit.save(saved, str(file), overwrite=True)
 
 
 def _run_folder(name: str) -> Path:

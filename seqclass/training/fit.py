@@ -5,40 +5,40 @@ from __future__ import annotations
 import inspect
 import logging
 import shlex
-import shutil
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from seqclass.atomic import check_free
+from seqclass.atomic import atomic_file, check_free
 from seqclass.bundle import Bundle
 from seqclass.data.store import Indices, Store
-from seqclass.errors import TrainingError
+from seqclass.errors import SeqclassError, TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import summary_table
-from seqclass.models import Classifier
+from seqclass.models import Classifier, init_from
+from seqclass.saved import BUNDLE, LANGUAGE_MODEL, read_model
 from seqclass.terminal import say, show
 from seqclass.training.apex import ApexPrecision, fuse_norms, plain_norms
-from seqclass.training.checkpoints import AtomicCheckpointIO
+from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from seqclass.training.data import StoreDataModule
+from seqclass.training.finite import StopAtNonFinite
+from seqclass.training.interruption import Interrupted
 from seqclass.training.reporting import EpochLines
+from seqclass.training.resume import check_resumable, terms
+from seqclass.training.run_folder import in_place_of_old_run, last_checkpoint, only_writer
 from seqclass.training.task import ClassificationTask, Recipe
-
-# These arguments of a model come from the store, not from the command line.
-FROM_STORE = ("num_targets", "alphabet", "length", "bin", "vector_size")
 
 # These arguments of Lightning's trainer are decided here.
 OURS = (
@@ -66,7 +66,8 @@ def fit_run(
     Args:
         build: Builds the model.
         name: Of the run.
-        options: `out`, `seed`, `force`, `evaluate`, `data`, `model`, `recipe` and `trainer`.
+        options: `out`, `seed`, `force`, `resume`, `init_from`, `checkpoint_minutes`, `evaluate`, `data`, `model`,
+            `recipe` and `trainer`.
         save_config: Writes the resolved options to a file.
 
     Returns:
@@ -76,14 +77,32 @@ def fit_run(
         OutputExistsError: Something stands at `out` and is not to be replaced.
         SeqclassError: What stands there is no run, or holds the store.
         StoreError: The store cannot be read.
-        TrainingError: The store lacks training or validation samples, the loss became infinite or NaN, or training
-            ended before its first validation.
+        BundleError: What stands at `init_from` is neither a language model nor a bundle.
+        AssemblyError: The model cannot be built so, or differs from the one to start from.
+        TrainingError: The store lacks training or validation samples, the loss became infinite or NaN, training ended
+            before its first validation, another process writes the run, or it cannot go on as told.
+        SystemExit: A signal asked to stop; the exit code is 128 and the signal's number.
     """
     out = Path(options.out)
     # Lightning starts this program once more for every further process; only the first one writes.
     is_first = vars(rank_zero_only).get("rank", 0) == 0
-    if is_first:
-        check_free(out, options.force, holding=_CONFIG, inputs=(options.data.store,))
+    with only_writer(out) if is_first else nullcontext():
+        return _fit(build, name, options, save_config, out, is_first)
+
+
+def _fit(
+    build: Callable[..., Classifier],
+    name: str,
+    options: Namespace,
+    save_config: Callable[[Path], None],
+    out: Path,
+    is_first: bool,
+) -> dict[str, Any]:
+    resumes = options.resume and last_checkpoint(out).exists()
+    if is_first and not resumes:
+        check_free(
+            out, options.force or options.resume, holding=_CONFIG, inputs=(options.data.store, options.init_from)
+        )
     _quieten_lightning()
     _check_options(options)
     pl.seed_everything(options.seed, verbose=False)
@@ -95,8 +114,9 @@ def fit_run(
     task = ClassificationTask(
         bundle, store.layout, recipe, data.augmentation, options.seed, known, data.train_dataloader
     )
-    best = ModelCheckpoint(dirpath=out / "checkpoints", filename="best", monitor=task.monitor, mode="max")
-    callbacks: list[Callback] = [best, EpochLines(), LearningRateMonitor("step")]
+    agreed = terms(build.__name__, bundle, vars(options.as_flat()))
+    checkpoints = RunCheckpoints(out, task.monitor, options.checkpoint_minutes, agreed)
+    callbacks: list[Callback] = [checkpoints, StopAtNonFinite(store), EpochLines(), LearningRateMonitor("step")]
     plugins: list[Any] = [AtomicCheckpointIO()]
     if recipe.apex_amp is not None:
         plugins.append(ApexPrecision(recipe.apex_amp))
@@ -110,7 +130,7 @@ def fit_run(
         trainer = pl.Trainer(
             **vars(options.trainer),
             default_root_dir=out,
-            logger=TensorBoardLogger(out, name="logs", version=""),
+            logger=False,
             callbacks=callbacks,
             plugins=plugins,
             enable_progress_bar=interactive,
@@ -123,39 +143,56 @@ def fit_run(
         raise TrainingError(
             f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
         ) from error
+    step = check_resumable(last_checkpoint(out), agreed, trainer.world_size) if resumes else None
+    # What was logged after the checkpoint is logged again.
+    trainer.logger = TensorBoardLogger(out, name="logs", version="", purge_step=step)
+    start = str(last_checkpoint(out)) if resumes else None
     if not is_first:
-        trainer.fit(task, data)
+        with suppress(Interrupted):
+            trainer.fit(task, data, ckpt_path=start, weights_only=True)
         return {}
-    with _in_place_of(out):
-        save_config(out / _CONFIG)
+    with nullcontext() if resumes else in_place_of_old_run(out):
+        with atomic_file(out / _CONFIG, force=True) as partial:
+            save_config(partial)
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
             f"{store.num_targets} targets, {trainer.precision}; TensorBoard: tensorboard --logdir {out / 'logs'}"
         )
+        if origin := bundle.provenance.get("init_from"):
+            say(f"starts from {origin['path']}: {', '.join(origin['taken'])}; fresh: {', '.join(origin['fresh'])}")
         say(f"training: {data.train_dataloader()}")
-        start = time.monotonic()
-        trainer.fit(task, data)
-        if not best.best_model_path:
+        if resumes:
+            say(f"going on after step {step:,}")
+        elif options.resume:
+            say("there is no checkpoint to go on from: training begins")
+        with _saying_how_to_go_on(checkpoints):
+            trainer.fit(task, data, ckpt_path=start, weights_only=True)
+        if checkpoints.best is None:
             raise TrainingError(
                 "training ended before its first validation, so there is no best epoch to keep",
                 remedy="Let it reach the end of an epoch, or validate sooner with --trainer.val_check_interval",
             )
         plain_norms(bundle.model)
-        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        kept = torch.load(checkpoints.best_path, map_location="cpu", weights_only=True)
         bundle.model.load_state_dict(task.kept_weights(kept["state_dict"]))
         bundle.provenance |= {
-            "training_seconds": round(time.monotonic() - start, 1),
+            "training_seconds": round(checkpoints.seconds, 1),
             "steps": trainer.global_step,
             "kept_epoch": kept["epoch"] + 1,
-            task.monitor.replace("/", "_"): float(best.best_model_score or 0),
+            task.monitor.replace("/", "_"): checkpoints.best,
         }
-        bundle.save(out / "bundle")
+        bundle.save(out / "bundle", force=resumes)
     if not options.evaluate or not len(store.samples("test")):
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
         return {}
     metrics = evaluate(
-        bundle, store, out / "report", baselines=options.baselines, min_positives=options.min_test_positives
+        bundle,
+        store,
+        out / "report",
+        baselines=options.baselines,
+        min_positives=options.min_test_positives,
+        force=resumes,
     )
     show(summary_table(metrics))
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
@@ -167,6 +204,16 @@ def _check_options(options: Namespace) -> None:
         raise TrainingError(
             "batch normalisation is to be converted, and this library's own already shares its statistics",
             remedy="Leave out --trainer.sync_batchnorm",
+        )
+    if options.force and options.resume:
+        raise TrainingError(
+            "the run is to be replaced and to go on", remedy="Give one of --force and --resume, not both"
+        )
+    if options.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        raise TrainingError(
+            f"--trainer.accelerator {options.trainer.accelerator} asks for a GPU, and PyTorch {torch.__version__} "
+            "finds none",
+            remedy="Leave it out to train on the CPU, or install a driver and a PyTorch for the GPU",
         )
     if not 0 <= options.seed < 1 << 32:
         raise TrainingError(f"the seed is {options.seed}", remedy="Let --seed be from 0 to 4294967295")
@@ -196,21 +243,34 @@ def _check_splits(store: Store) -> None:
 
 
 @contextmanager
-def _in_place_of(out: Path) -> Iterator[None]:
-    """Puts an old run aside while the block makes the new one; brings it back if the block fails."""
-    aside = out.with_name(f".{out.name}.replaced")
-    if out.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        out.rename(aside)
+def _saying_how_to_go_on(checkpoints: RunCheckpoints) -> Iterator[None]:
+    """Ends training that stops early with what is kept of it, and how to go on."""
     try:
-        out.mkdir(parents=True)
         yield
-    except BaseException:
-        if aside.exists():
-            shutil.rmtree(out, ignore_errors=True)
-            aside.rename(out)
+    except Interrupted as stop:
+        kept = checkpoints.where or "nothing was trained yet"
+        say(f"stopped by {stop}: {kept}. Go on with: {_resume_command()}")
+        raise SystemExit(stop.exit_code) from None
+    except MisconfigurationException as error:
+        problem = " ".join(str(error).split()).rstrip(".")
+        raise TrainingError(f"training cannot go on so: {problem}", remedy="See the --trainer options") from error
+    except OSError as error:
+        kept = f"; {checkpoints.where}, from which --resume goes on" if checkpoints.where else ""
+        raise TrainingError(
+            f"the system refused ({error.strerror or error})",
+            remedy=f"Check the room on the disk and the permissions{kept}",
+            file=error.filename,
+        ) from error
+    except SeqclassError as error:
+        if checkpoints.where:
+            error.remedy = f"{error.remedy}; {checkpoints.where}, from which --resume goes on"
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _resume_command() -> str:
+    program, *words = sys.argv
+    how = ["python", program] if program.endswith(".py") else [Path(program).name]
+    return shlex.join([*how, *(word for word in words if word not in ("--force", "--resume")), "--resume"])
 
 
 def _new_bundle(
@@ -251,9 +311,18 @@ def _new_bundle(
         "versions": versions() | {"pytorch-lightning": pl.__version__},
         "command": shlex.join(sys.argv),
     }
+    if options.init_from is not None:
+        provenance["init_from"] = _start_from(options.init_from, model)
     counts = [int(count) for count in positives]
     bundle = Bundle(model, list(store.targets), counts, store.window, bin, store.layout.exclusive, provenance)
     return bundle, known
+
+
+def _start_from(path: str, model: Classifier) -> dict[str, Any]:
+    """Gives a model the weights of the one at `path`, as far as `init_from` takes them; says which these are."""
+    trained, saved = read_model(path, LANGUAGE_MODEL, BUNDLE)
+    taken, fresh = init_from(model, trained)
+    return {"path": path, "weights_sha256": saved["weights_sha256"], "taken": list(taken), "fresh": list(fresh)}
 
 
 def _quieten_lightning() -> None:

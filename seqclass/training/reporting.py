@@ -22,6 +22,10 @@ class EpochLines(pl.Callback):
         self._start = time.monotonic()
         self._samples = 0
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # A run that goes on in the middle of an epoch does not start one.
+        self.on_train_epoch_start(trainer, module)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -29,10 +33,12 @@ class EpochLines(pl.Callback):
         self._seconds = time.monotonic() - self._start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        speed = self._samples / self._seconds
-        module.log("train/samples_per_second", speed)
         values = trainer.callback_metrics
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"{speed:,.0f} samples/s"]
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        if self._samples:
+            speed = self._samples / self._seconds
+            module.log("train/samples_per_second", speed)
+            parts.append(f"{speed:,.0f} samples/s")
         parts += [
             f"{name} {float(values[name]):.4f}"
             for name in ("train/loss", "valid/loss", "valid/accuracy", "valid/average_precision", "valid/auroc")
