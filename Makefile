@@ -37,6 +37,7 @@ lint: $(STAMP)  ## style, types, and the direction of imports
 bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/models.py
 
 clean:  ## remove the environment, and what tools left; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -24,7 +24,7 @@ from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
 from seqclass.errors import AssemblyError, OutputExistsError, SeqclassError, StoreError, TrainingError
 from seqclass.metrics import rank_targets
-from seqclass.models import SequenceClassifier, wrn_transformer_xl
+from seqclass.models import SequenceClassifier, protbert, wrn_transformer_xl
 from seqclass.predict import score_samples
 from seqclass.targets import Target
 from seqclass.training import Recipe, run_experiment
@@ -373,3 +373,17 @@ def test_a_fresh_classifier_predicts_the_shares_of_the_classes(proteins: Store, 
 def test_a_flattening_head_refuses_samples_of_many_lengths(proteins: Store, tmp_path: Path) -> None:
     with pytest.raises(AssemblyError, match="samples differ in length"):
         fit(proteins, tmp_path / "run", "--model.pool=flatten")
+
+
+def test_samples_longer_than_a_language_model_takes_are_counted_before_training(
+    proteins: Store, tmp_path: Path
+) -> None:
+    sizes = ["--model.layers=1", "--model.width=16", "--model.heads=2", "--model.inner=16", "--model.positions=42"]
+    too_long = int((proteins.views.length > 40).sum())
+    message = f"{too_long} of 600 samples are longer than the 40 residues that test takes; the longest has 59"
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match=message):
+        run_experiment(
+            protbert, name="test", arguments=["fit", f"--data.store={proteins.path}", f"--out={out}", *sizes]
+        )
+    assert not out.exists()

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
@@ -22,7 +23,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.atomic import atomic_file, check_free
 from seqclass.bundle import Bundle
-from seqclass.data.store import Indices, Store
+from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import SeqclassError, TrainingError
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
@@ -291,6 +292,7 @@ def _new_bundle(
             remedy="Choose another model: see 'seqclass models list'",
             file=store.path,
         )
+    _check_lengths(model, name, store)
     # A block that a bundle cannot hold is refused before training, not after.
     model.config()
     positives, known, _ = store.label_counts("train")
@@ -316,6 +318,21 @@ def _new_bundle(
     counts = [int(count) for count in positives]
     bundle = Bundle(model, list(store.targets), counts, store.window, bin, store.layout.exclusive, provenance)
     return bundle, known
+
+
+def _check_lengths(model: Classifier, name: str, store: Store) -> None:
+    """Refuses, before hours of training, samples that would end it."""
+    if model.longest is None or model.length is not None:
+        return
+    length = store.views.length[np.concatenate([store.samples(split) for split in SPLITS])]
+    beyond = int((length > model.longest).sum())
+    if beyond:
+        raise TrainingError(
+            f"{beyond:,} of {len(length):,} samples are longer than the {model.longest:,} residues that {name} takes; "
+            f"the longest has {int(length.max()):,}",
+            remedy=f"Import the data again with --max-length {model.longest} and, of longer ones, --too-long",
+            file=store.path,
+        )
 
 
 def _start_from(path: str, model: Classifier) -> dict[str, Any]:
