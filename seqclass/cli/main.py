@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
     fit.add_argument("--name", help="name of the run, which goes to runs/NAME (default: the model's name)")
 
+    find = add_command(commands, "lr-find", "look for a learning rate before training", _fit, add_help=False)
+    find.usage = "seqclass lr-find --model NAME --data.store STORE [--out FOLDER] [--force] [--steps N] [...]"
+    find.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
+    find.add_argument("--name", help="name of the run, whose folder the picture goes to (default: the model's name)")
+
     evaluate = add_command(commands, "evaluate", "judge a bundle on a split of a store, beside baselines", _evaluate)
     evaluate.add_argument("bundle", help="folder of the bundle")
     evaluate.add_argument("store", help="store with the bundle's targets")
@@ -96,7 +101,9 @@ def _fit(options: argparse.Namespace) -> None:
     from seqclass.training import run_experiment
 
     build = get_model(options.model)
-    run_experiment(build, name=options.name or build.__name__, arguments=["fit", *options.rest])
+    run_experiment(
+        build, name=options.name or build.__name__, arguments=[options.parser.prog.split()[-1], *options.rest]
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from seqclass.predict import LengthPolicy, write_predictions
 from seqclass.terminal import plain_errors, say, show, take_debug
 from seqclass.training.data import StoreDataModule
 from seqclass.training.fit import OURS, fit_run
+from seqclass.training.learning_rate_finder import find_learning_rate
 from seqclass.training.precision import default_precision
 from seqclass.training.task import Recipe
 
@@ -36,7 +37,7 @@ def run_experiment(
     defaults: dict[str, Any] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Runs one of fit, validate, test and predict on a model, as the command line says.
+    """Runs one of fit, lr-find, validate, test and predict on a model, as the command line says.
 
     Args:
         build: Builds the model. Its typed arguments become `--model.*`; `num_targets`, and `alphabet`, `length` (of the
@@ -47,7 +48,7 @@ def run_experiment(
             process with one red line and exit code 2 (with `--debug`, a traceback).
 
     Returns:
-        The metrics, as in `metrics.json`; empty for predict.
+        The metrics, as in `metrics.json`; for lr-find the suggestion; empty for predict.
 
     Raises:
         SeqclassError: Bad input, where `arguments` are given; see the message.
@@ -57,10 +58,12 @@ def run_experiment(
         with plain_errors(debug):
             return run_experiment(build, name=name, defaults=defaults, arguments=arguments)
     fit = _fit_parser(build, name, defaults or {})
-    config = _parser(build, name, fit).parse_args(list(arguments))
+    config = _parser(build, name, fit, _range_test_parser(build, name, defaults or {})).parse_args(list(arguments))
     options = config[config.subcommand]
     if config.subcommand == "fit":
         return fit_run(build, name, options, lambda file: _save_options(fit, options, file))
+    if config.subcommand == "lr-find":
+        return find_learning_rate(build, name, options)
     bundle = Bundle.load(options.bundle)
     if config.subcommand == "predict":
         rows = write_predictions(
@@ -94,23 +97,40 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
     fit = _Parser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
     fit.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
     fit.add_argument("--out", type=str, default=str(_run_folder(name)), help="folder of the run")
-    fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     fit.add_argument("--force", action="store_true", help="replace a run that exists")
     fit.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
     fit.add_argument(
         "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
     )
-    fit.add_argument(
-        "--init_from", type=str | None, default=None, help="folder of a language model or a bundle to start from"
-    )
     fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
     _add_judging(fit)
-    fit.add_class_arguments(StoreDataModule, "data", skip={"seed"})
+    _add_training(fit, build, defaults)
+    return fit
+
+
+def _range_test_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
+    test = _Parser(description="Train for some steps under a growing learning rate, to see which one to choose.")
+    test.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
+    test.add_argument(
+        "--out", type=str, default=str(_run_folder(name) / "lr-find"), help="folder for table and picture"
+    )
+    test.add_argument("--force", action="store_true", help="replace what stands there")
+    test.add_argument("--steps", type=int, default=200, help="of training")
+    _add_training(test, build, defaults)
+    return test
+
+
+def _add_training(parser: ArgumentParser, build: Callable[..., Classifier], defaults: dict[str, Any]) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
+    parser.add_argument(
+        "--init_from", type=str | None, default=None, help="folder of a language model or a bundle to start from"
+    )
+    parser.add_class_arguments(StoreDataModule, "data", skip={"seed"})
     skipped: set[str | int] = {argument for argument in FROM_STORE if argument in inspect.signature(build).parameters}
-    fit.add_function_arguments(build, "model", skip=skipped)
-    fit.add_class_arguments(Recipe, "recipe")
-    fit.add_class_arguments(pl.Trainer, "trainer", skip=set(OURS))
-    fit.set_defaults(
+    parser.add_function_arguments(build, "model", skip=skipped)
+    parser.add_class_arguments(Recipe, "recipe")
+    parser.add_class_arguments(pl.Trainer, "trainer", skip=set(OURS))
+    parser.set_defaults(
         {
             "trainer.max_epochs": 10,
             "trainer.precision": default_precision(),
@@ -119,13 +139,15 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
             **defaults,
         }
     )
-    return fit
 
 
-def _parser(build: Callable[..., Classifier], name: str, fit: ArgumentParser) -> ArgumentParser:
+def _parser(
+    build: Callable[..., Classifier], name: str, fit: ArgumentParser, range_test: ArgumentParser
+) -> ArgumentParser:
     parser = _Parser(description=inspect.getdoc(build))
     commands = parser.add_subcommands(dest="subcommand")
     commands.add_subcommand("fit", fit)
+    commands.add_subcommand("lr-find", range_test)
     run = _run_folder(name)
     for command, split in (("validate", "validation"), ("test", "test")):
         judge = _Parser(description=f"Evaluate the trained bundle on the {split} split.")

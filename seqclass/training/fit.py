@@ -55,6 +55,9 @@ OURS = (
 
 _CONFIG = "config.yaml"
 
+# Larger rates than this make most losses explode.
+_LARGE_RATE = 1.0
+
 
 def fit_run(
     build: Callable[..., Classifier], name: str, options: Namespace, save_config: Callable[[Path], None]
@@ -85,8 +88,7 @@ def fit_run(
         SystemExit: A signal asked to stop; the exit code is 128 and the signal's number.
     """
     out = Path(options.out)
-    # Lightning starts this program once more for every further process; only the first one writes.
-    is_first = vars(rank_zero_only).get("rank", 0) == 0
+    is_first = is_first_process()
     with only_writer(out) if is_first else nullcontext():
         return _fit(build, name, options, save_config, out, is_first)
 
@@ -104,17 +106,8 @@ def _fit(
         check_free(
             out, options.force or options.resume, holding=_CONFIG, inputs=(options.data.store, options.init_from)
         )
-    _quieten_lightning()
-    _check_options(options)
-    pl.seed_everything(options.seed, verbose=False)
-    data = StoreDataModule(**options.data, seed=options.seed)
-    store = data.store
-    _check_splits(store)
-    recipe = Recipe.of(options.recipe.as_dict())
-    bundle, known = _new_bundle(build, name, options, store)
-    task = ClassificationTask(
-        bundle, store.layout, recipe, data.augmentation, options.seed, known, data.train_dataloader
-    )
+    data, task = prepare(build, name, options)
+    store, bundle, recipe = data.store, task.bundle, task.recipe
     agreed = terms(build.__name__, bundle, vars(options.as_flat()))
     checkpoints = RunCheckpoints(out, task.monitor, options.checkpoint_minutes, agreed)
     callbacks: list[Callback] = [checkpoints, StopAtNonFinite(store), EpochLines(), LearningRateMonitor("step")]
@@ -200,13 +193,47 @@ def _fit(
     return metrics
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: Lightning starts the program once more for every further one."""
+    return bool(vars(rank_zero_only).get("rank", 0) == 0)
+
+
+def prepare(
+    build: Callable[..., Classifier], name: str, options: Namespace
+) -> tuple[StoreDataModule, ClassificationTask]:
+    """The data and the task of a run, checked; the random numbers of this process begin at the run's seed.
+
+    Args:
+        build: Builds the model.
+        name: Of the run.
+        options: `seed`, `init_from`, `data`, `model`, `recipe` and `trainer`.
+
+    Raises:
+        SeqclassError: As for `fit_run`.
+    """
+    _quieten_lightning()
+    _check_options(options)
+    pl.seed_everything(options.seed, verbose=False)
+    data = StoreDataModule(**options.data, seed=options.seed)
+    _check_splits(data.store)
+    recipe = Recipe.of(options.recipe.as_dict())
+    if is_first_process() and recipe.learning_rate > _LARGE_RATE:
+        say(
+            f"warning: a learning rate of {recipe.learning_rate:g} rarely trains; "
+            "'seqclass lr-find' looks for a good one"
+        )
+    bundle, known = _new_bundle(build, name, options, data.store)
+    layout, batches = data.store.layout, data.train_dataloader
+    return data, ClassificationTask(bundle, layout, recipe, data.augmentation, options.seed, known, batches)
+
+
 def _check_options(options: Namespace) -> None:
     if options.trainer.sync_batchnorm:
         raise TrainingError(
             "batch normalisation is to be converted, and this library's own already shares its statistics",
             remedy="Leave out --trainer.sync_batchnorm",
         )
-    if options.force and options.resume:
+    if options.force and options.get("resume"):
         raise TrainingError(
             "the run is to be replaced and to go on", remedy="Give one of --force and --resume, not both"
         )
@@ -296,6 +323,11 @@ def _new_bundle(
     # A block that a bundle cannot hold is refused before training, not after.
     model.config()
     positives, known, _ = store.label_counts("train")
+    if is_first_process() and (
+        unseen := [target.name for target, count in zip(store.targets, positives, strict=True) if not count]
+    ):
+        shown = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+        say(f"warning: {len(unseen):,} of {store.num_targets:,} targets have no training example: {shown}")
     if options.recipe.prior_from_train:
         prior = (positives + 0.5) / (known + 1)
         for members in map(store.layout.members, store.layout.exclusive):
