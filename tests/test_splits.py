@@ -16,7 +16,7 @@ from seqclass.data.sources.table import import_table
 from seqclass.data.splits import split_store
 from seqclass.data.store import Store, Views
 from seqclass.data.writer import write_store
-from seqclass.errors import UnknownNameError
+from seqclass.errors import SourceError, UnknownNameError
 from seqclass.targets import Target
 
 
@@ -211,3 +211,24 @@ def test_beta_lactamases_leak_by_chance_and_by_family_but_not_by_cluster(
         assert bool(rows) == leaks[by]
     assert leaks == {"random": True, "group": True, "cluster": False}
     assert "236 clusters, none of them in two splits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["random", "stratified", "group"])
+def test_a_published_test_split_can_stay(tmp_path: Path, by: str) -> None:
+    groups = np.arange(400) // 4
+    store = make(tmp_path / "s.h5", lengths=np.full(400, 9), classes=np.arange(400) % 3, groups=groups)
+    held = split_store(store, "random", fractions=(0.7, 0, 0.3), seed=3)
+    store = split_store(held, by, fractions=(0.8, 0.2, 0), keep_test=True)
+    assert np.array_equal(store.split == 2, held.split == 2)
+    shares = np.bincount(store.split) / len(store)
+    assert shares == pytest.approx([0.7 * 0.8, 0.7 * 0.2, 0.3], abs=0.01)
+    if by == "group":
+        rest = store.split != 2
+        assert all(len(set(store.split[rest & (groups == group)])) <= 1 for group in range(100))
+    assert store.provenance["split_notes"][0].startswith("The 120 samples of the test split stayed in it")
+
+
+def test_a_test_split_that_stays_takes_no_more(tmp_path: Path) -> None:
+    store = make(tmp_path / "s.h5", lengths=np.full(40, 9), classes=np.arange(40) % 2)
+    with pytest.raises(SourceError, match=r"the test split stays, and 0\.1 of the others are to be in it"):
+        split_store(store, "random", keep_test=True)

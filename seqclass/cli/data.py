@@ -40,6 +40,9 @@ def add_data_commands(data: argparse.ArgumentParser) -> None:
     )
     split.add_argument("--k", type=int, help="length of those k-mers (default: 5 for proteins, 12 for DNA)")
     split.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+    split.add_argument(
+        "--keep-test", action="store_true", help="leave the test split as it is; fractions such as 0.9 0.1 0"
+    )
 
     check = add_command(commands, "check", "look for leakage between splits, empty classes and odd letters", _check)
     check.add_argument("store", help="path of the store")

@@ -34,6 +34,7 @@ LEVEL = 0.1
 """Two sequences of one cluster share at least this Jaccard index of k-mers, or hang together by others that do."""
 
 _NAMED = 5
+_TEST = SPLITS.index("test")
 
 # Their k-mers, which are compared all with all, take some 20 bytes each.
 _MOST_RESIDUES = 500_000_000
@@ -49,6 +50,7 @@ def split_store(
     level: float = LEVEL,
     k: int | None = None,
     seed: int = 0,
+    keep_test: bool = False,
 ) -> Store:
     """Divides a store's samples anew, inside the store; nothing else of it changes.
 
@@ -67,6 +69,8 @@ def split_store(
         level: For "cluster" without a table: the Jaccard index of k-mers from which on two sequences are joined.
         k: Length of those k-mers, in residues. Default: 5 for proteins, 12 for DNA.
         seed: Of what is drawn.
+        keep_test: The test split stays as it is, as a published one should; the others are divided between train and
+            valid, of which the fractions are then.
 
     Returns:
         The store with its new split; the last of `provenance["notes"]` say how it came about.
@@ -76,7 +80,7 @@ def split_store(
         UnknownNameError: There is no such way to split.
     """
     chosen = find_name("way to split", by, get_args(By))
-    shares = _check(fractions, store)
+    shares = _check(fractions, store, keep_test)
     generator = seeded_generator(seed)
     units = _units(store)
     notes: list[str] = []
@@ -87,6 +91,10 @@ def split_store(
     elif chosen == "cluster":
         units = _by_clusters(store, units, clusters, level, k, notes)
     strata = _strata(store)
+    dealt = np.arange(len(store))
+    if keep_test:
+        dealt = np.flatnonzero(store.split != _TEST)
+    units, strata = np.unique(units[dealt], return_inverse=True)[1].astype(np.int64), strata[dealt]
     wanted = np.flatnonzero(shares)
     if units.max() + 1 < len(wanted):
         raise SourceError(
@@ -96,7 +104,7 @@ def split_store(
             file=store.path,
         )
     if chosen == "random":
-        split = _deal(units, np.zeros(len(store), dtype=np.int64), shares, generator)
+        split = _deal(units, np.zeros(len(units), dtype=np.int64), shares, generator)
     elif chosen == "stratified":
         split = _deal(units, strata, shares, generator)
     else:
@@ -104,20 +112,37 @@ def split_store(
     for part in wanted:
         if not (split == part).any():
             split[units == _spare(units, split)] = part
-    notes = [_summary(chosen, units, split), *notes, *_confined(store, units, strata), *_absent(strata, split)]
+    stayed = len(store) - len(dealt)
+    kept = (
+        [f"The {stayed:,} samples of the test split stayed in it; what follows is about the others."]
+        if keep_test
+        else []
+    )
+    notes = [*kept, _summary(chosen, units, split), *notes, *_confined(store, units, strata), *_absent(strata, split)]
+    whole = store.split.copy()
+    whole[dealt] = split
     record: dict[str, Any] = {"by": chosen, "fractions": list(map(float, shares)), "seed": seed}
+    record |= {"kept": "test"} if keep_test else {}
     if chosen == "cluster":
         record |= {"clusters": Path(clusters).name} if clusters is not None else {"level": level, "k": k}
-    _rewrite(store, split, record, notes)
+    _rewrite(store, whole, record, notes)
     return Store(store.path)
 
 
-def _check(fractions: Sequence[float], store: Store) -> NDArray[np.float64]:
+def _check(fractions: Sequence[float], store: Store, keep_test: bool) -> NDArray[np.float64]:
     shares = np.array(fractions, dtype=np.float64)
     if len(shares) != len(SPLITS) or (shares < 0).any() or not np.isclose(shares.sum(), 1) or shares[0] == 0:
         raise SourceError(
             f"the fractions are {', '.join(f'{share:g}' for share in shares)}",
             remedy="Give three that add up to 1, for train (more than 0), valid and test, such as 0.8 0.1 0.1",
+        )
+    if keep_test and (shares[_TEST] or not (store.split != _TEST).any()):
+        raise SourceError(
+            f"the test split stays, and {shares[_TEST]:g} of the others are to be in it"
+            if shares[_TEST]
+            else "the test split stays, and all samples are in it",
+            remedy="Give fractions for train and valid, and 0 for test, such as 0.9 0.1 0",
+            file=store.path,
         )
     if not len(store):
         raise SourceError("the store has no samples", remedy="Import it again", file=store.path)
