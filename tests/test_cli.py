@@ -158,7 +158,7 @@ def test_the_whole_job_from_raw_data_to_pictures(
 
 def test_a_model_is_trained_by_name_and_used(run: Run, work: Path) -> None:
     small = "--model.channels=8 --model.widths=[8,16] --model.strides=[2,2] --model.expansion=2 --model.layers=1"
-    line = f"fit --model WRN {small} --data.store store.h5 --out mine --trainer.max_epochs 1"
+    line = f"fit --model WRN_T {small} --data.store store.h5 --out mine --trainer.max_epochs 1"
     ended = run(line)
     assert ended.code == 0, ended.err
     assert run("predict mine/bundle good.fa --out scores.tsv").code == 0
@@ -461,7 +461,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
         "data import deepsea --valid valid.mat --out new.h5",
         "valid.mat, validdata, sample 5 (counted from 0): target 3 (target_3) is labelled 2, where 0 or 1 is expected",
     ),
-    "model unknown": (nothing, "fit --model wrn_transfromer --data.store store.h5", "Did you mean wrn_transformer_xl?"),
+    "model unknown": (nothing, "fit --model wrn_transfromer --data.store store.h5", "Did you mean wrn_transformer_xl"),
     "nothing to fit on": (nothing, f"{FIT} --data.store none.h5", "none.h5: there is no such file. Make one"),
     "nothing to validate on": (
         store_of("other.h5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.usage = "seqclass fit --model NAME --data.store STORE [--out FOLDER] [--force] [--trainer.max_epochs N] [...]"
     fit.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
     fit.add_argument("--name", help="name of the run, which goes to runs/NAME (default: the model's name)")
+    fit.add_argument(
+        "--sagemaker",
+        nargs="?",
+        const="/opt/ml",
+        metavar="FOLDER",
+        help="a SageMaker job: model, data and options from its variables (default: %(const)s)",
+    )
 
     find = add_command(commands, "lr-find", "look for a learning rate before training", _fit, add_help=False)
     find.usage = "seqclass lr-find --model NAME --data.store STORE [--out FOLDER] [--force] [--steps N] [...]"
@@ -91,6 +99,11 @@ def _add_length_policy(parser: argparse.ArgumentParser) -> None:
 def _fit(options: argparse.Namespace) -> None:
     from seqclass.models import get_model, list_models
 
+    if vars(options).get("sagemaker") is not None:
+        from seqclass.training.sagemaker import fit_sagemaker
+
+        fit_sagemaker(options.sagemaker, os.environ, options.rest)
+        return
     if options.model is None:
         models = f"models: {', '.join(list_models())}"
         if {"-h", "--help"} & set(options.rest):

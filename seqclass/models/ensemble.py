@@ -101,13 +101,15 @@ class Ensemble(Classifier):
             assert isinstance(member, Classifier)
             member.constrain()
 
-    def member_probabilities(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each member says, `(members, batch, targets)`, in single precision."""
-        each = torch.stack([member(x, mask).float() for member in self.members])
-        probabilities = torch.sigmoid(each)
-        for group in self.exclusive:
-            probabilities[..., group] = torch.softmax(each[..., group], dim=-1)
-        return probabilities
+    def penalised(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
+        """Joint logits, and the sum of the members' penalties."""
+        each, penalties = [], []
+        for member in self.members:
+            assert isinstance(member, Classifier)
+            logits, penalty = member.penalised(x, mask)
+            each.append(logits)
+            penalties.append(penalty)
+        return self._joint_logits(each), sum(penalties)
 
     def combine(self, each: Tensor) -> Tensor:
         """The joint probabilities `(batch, targets)` of members' probabilities `(members, batch, targets)`."""
@@ -120,7 +122,14 @@ class Ensemble(Classifier):
         return (votes.sum(dim=0) + mean) / (len(each) + 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        joint = self.combine(self.member_probabilities(x, mask))
+        return self._joint_logits([member(x, mask) for member in self.members])
+
+    def _joint_logits(self, each: Sequence[Tensor]) -> Tensor:
+        stacked = torch.stack([logits.float() for logits in each])
+        probabilities = torch.sigmoid(stacked)
+        for group in self.exclusive:
+            probabilities[..., group] = torch.softmax(stacked[..., group], dim=-1)
+        joint = self.combine(probabilities)
         logits = torch.logit(joint, eps=1e-7)
         for group in self.exclusive:
             logits[..., group] = joint[..., group].clamp_min(1e-30).log()
@@ -137,6 +146,7 @@ def protenn(
     bottleneck: int = 550,
     kernel_size: int = 9,
     dilations: Sequence[int] = (1, 1, 3, 9, 27),
+    exclusive: Sequence[Sequence[int]] = (),
 ) -> Ensemble:
     """ProtENN: several ProtCNNs that differ in their initial weights.
 
@@ -152,10 +162,11 @@ def protenn(
         bottleneck: Width inside the blocks.
         kernel_size: Of the first and of the dilated convolutions.
         dilations: One for each block.
+        exclusive: The columns of each group of targets of which exactly one is true, such as the families of Pfam.
 
     Raises:
-        AssemblyError: There are no members.
+        AssemblyError: There are no members, or the columns do not exist.
+        UnknownNameError: There is no such vote.
     """
-    return Ensemble(
-        [protcnn(num_targets, alphabet, channels, bottleneck, kernel_size, dilations) for _ in range(members)], vote
-    )
+    trunks = [protcnn(num_targets, alphabet, channels, bottleneck, kernel_size, dilations) for _ in range(members)]
+    return Ensemble(trunks, vote, exclusive)

@@ -95,6 +95,7 @@ class ApexPrecision(Precision):
 
     def pre_backward(self, tensor: Tensor, module: nn.Module | None) -> Tensor:
         assert isinstance(module, pl.LightningModule)
+        tensor = super().pre_backward(tensor, module)
         optimisers = module.optimizers(use_pl_optimizer=False)
         scaled: Tensor = self._scaling.enter_context(self._amp.scale_loss(tensor, optimisers))
         return scaled
@@ -102,7 +103,8 @@ class ApexPrecision(Precision):
     def post_backward(self, tensor: Tensor, module: nn.Module | None) -> Tensor:
         # Leaving the context takes the scale out of the gradients.
         self._scaling.close()
-        return tensor
+        assert isinstance(module, pl.LightningModule)
+        return super().post_backward(tensor, module)
 
     def main_params(self, optimizer: Optimizer) -> Iterator[nn.Parameter]:
         parameters: Iterator[nn.Parameter] = self._amp.master_params(optimizer)

@@ -1,0 +1,5 @@
+"""`python -m seqclass`: the command line, for launchers that start a module."""
+
+from seqclass.cli import main
+
+main()
