@@ -36,6 +36,7 @@ from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from seqclass.training.data import StoreDataModule
 from seqclass.training.finite import StopAtNonFinite
 from seqclass.training.interruption import Interrupted
+from seqclass.training.processes import part
 from seqclass.training.reporting import EpochLines
 from seqclass.training.resume import check_resumable, terms
 from seqclass.training.run_folder import in_place_of_old_run, last_checkpoint, only_writer
@@ -144,6 +145,7 @@ def _fit(
     if not is_first:
         with suppress(Interrupted):
             trainer.fit(task, data, ckpt_path=start, weights_only=True)
+        part()
         return {}
     with nullcontext() if resumes else in_place_of_old_run(out):
         with atomic_file(out / _CONFIG, force=True) as partial:
@@ -162,6 +164,7 @@ def _fit(
             say("there is no checkpoint to go on from: training begins")
         with _saying_how_to_go_on(checkpoints):
             trainer.fit(task, data, ckpt_path=start, weights_only=True)
+        part()
         if checkpoints.best is None:
             raise TrainingError(
                 "training ended before its first validation, so there is no best epoch to keep",
@@ -383,5 +386,7 @@ def _quieten_lightning() -> None:
         "LeafSpec",
         "tensorboardX",
         "in eval mode",
+        "is deprecated, use torch.distributed",
+        "sync_dist=True",
     ):
         warnings.filterwarnings("ignore", f".*{advice}.*")

@@ -15,3 +15,9 @@ def gather_objects(trainer: pl.Trainer, value: Any) -> list[Any]:
     values: list[Any] = [None] * trainer.world_size
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def part() -> None:
+    """Ends what the processes have in common, once all is trained; one that simply exits may be aborted."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,8 +1,8 @@
 """Training as Amazon SageMaker starts it: what it says in variables and folders becomes a run of `fit`.
 
-The contract is that of the SageMaker training toolkit: `SM_CHANNEL_*` folders of data, `SM_HPS` hyper-parameters as
-JSON, `SM_HOSTS` and `SM_CURRENT_HOST` for several machines, `SM_NUM_GPUS`, `SM_MODEL_DIR` for the result; `checkpoints/`
-outlives the machine, and `output/failure` says why a job failed.
+The contract is that of the SageMaker training toolkit: `SM_CHANNEL_*` folders of data, `SM_HPS` hyper-parameters
+as JSON, `SM_HOSTS` and `SM_CURRENT_HOST` for several machines, `SM_NUM_GPUS`, `SM_MODEL_DIR` for the result;
+`checkpoints/` outlives the machine, and `output/failure` says why a job failed.
 """
 
 from __future__ import annotations
