@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,10 @@ def _read_config(path: Path, formats: tuple[str, ...]) -> dict[str, Any]:
 
 def _build(assembly: dict[str, Any], file: Path) -> Block:
     try:
-        model = build(assembly)
+        # What there was to warn of, whoever assembled it was told.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model = build(assembly)
     except MissingPackageError:
         raise
     except UnknownNameError as error:

@@ -207,3 +207,46 @@ def test_protcnn_sees_337_residues() -> None:
     (gradient,) = torch.autograd.grad(x[:, 350].sum(), letters)
     seen = gradient.abs().sum(dim=(0, 2)).nonzero().flatten()
     assert (seen[0].item(), seen[-1].item()) == (350 - 168, 350 + 168)
+
+
+class PlainProtCNN(nn.Module):
+    """The published network, channels first, for one domain at a time."""
+
+    def __init__(self, letters: int, channels: int, bottleneck: int, dilations: tuple[int, ...], families: int) -> None:
+        super().__init__()
+        self.convolve = nn.Conv1d(letters, channels, 9, padding="same")
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm1d(channels),
+                nn.ReLU(),
+                nn.Conv1d(channels, bottleneck, 9, padding="same", dilation=dilation),
+                nn.BatchNorm1d(bottleneck),
+                nn.ReLU(),
+                nn.Conv1d(bottleneck, channels, 1),
+            )
+            for dilation in dilations
+        )
+        self.out = nn.Linear(channels, families)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolve(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.out(x.amax(dim=2))
+
+
+def test_protcnn_equals_the_plain_network_on_domains_of_any_length() -> None:
+    dilations = (1, 1, 3, 9, 27)
+    model = create_model("protcnn", num_targets=4, channels=12, bottleneck=7)
+    tokens = torch.randint(0, 20, (5, 90))
+    model(tokens)  # moves the batch norms' statistics off their first values
+    model.eval()
+    reference = PlainProtCNN(20, 12, 7, dilations, 4).eval()
+    names = [name for name in reference.state_dict() if not name.endswith("num_batches_tracked")]
+    weights = dict(zip(names, model.state_dict().values(), strict=True))
+    assert reference.load_state_dict(weights, strict=False).unexpected_keys == []
+    lengths = [90, 3, 41, 88, 17]
+    logits = model(tokens, torch.arange(90) < torch.tensor(lengths).unsqueeze(1))
+    for row, length in enumerate(lengths):
+        letters = torch.eye(20)[tokens[row, :length]].T.unsqueeze(0)
+        torch.testing.assert_close(logits[row : row + 1], reference(letters), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,65 @@ def test_the_mean_is_the_mean_of_probabilities() -> None:
     torch.testing.assert_close(torch.softmax(grouped(tokens)[:, [0, 2]], dim=1), shares, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("vote", ["mean", "majority"])
+def test_what_is_learned_of_exclusive_classes_is_what_is_predicted(vote: str) -> None:
+    ensemble = create_model(
+        "protenn",
+        num_targets=4,
+        channels=8,
+        bottleneck=4,
+        dilations=(1,),
+        members=3,
+        vote=vote,
+        exclusive=[[0, 1, 3]],
+    ).eval()
+    for parameter in ensemble.parameters():
+        torch.nn.init.normal_(parameter)
+    targets = [Target("a", "family"), Target("b", "family"), Target("flag"), Target("c", "family")]
+    bundle = Bundle(ensemble, targets, [1] * 4, exclusive=["family"])
+    tokens = torch.randint(0, 20, (50, 30))
+    logits, predicted = ensemble(tokens), probabilities(bundle, tokens)
+    torch.testing.assert_close(torch.softmax(logits[:, [0, 1, 3]], dim=1), predicted[:, [0, 1, 3]])
+    torch.testing.assert_close(torch.sigmoid(logits[:, 2]), predicted[:, 2])
+
+
+def test_the_gradient_of_exclusive_classes_is_that_of_the_mean_share() -> None:
+    sizes = {"channels": 8, "bottleneck": 4, "dilations": (1,)}
+    ensemble = create_model("protenn", num_targets=3, members=3, exclusive=[[0, 2]], **sizes).eval()
+    tokens, classes = torch.randint(0, 20, (6, 30)), torch.randint(0, 2, (6,))
+    loss = torch.nn.functional.cross_entropy(ensemble(tokens)[:, [0, 2]], classes)
+    shares = torch.stack([torch.softmax(member(tokens)[:, [0, 2]], dim=1) for member in ensemble.members]).mean(dim=0)
+    by_hand = -shares[torch.arange(6), classes].log().mean()
+    weights = [parameter for name, parameter in ensemble.named_parameters() if name.endswith("weight")]
+    for one, two in zip(torch.autograd.grad(loss, weights), torch.autograd.grad(by_hand, weights), strict=True):
+        assert two.any()
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-6)
+
+
+def test_an_ensemble_trained_on_classes_knows_them(tmp_path: Path) -> None:
+    main(["data", "simulate", "fasta", "--out", str(tmp_path / "data"), "--proteins", "120"])
+    store = tmp_path / "store.h5"
+    where = ["--label-regex", r"class=(\S+)", "--split-regex", r"split=(\S+)", "--out", str(store)]
+    main(["data", "import", "fasta", str(tmp_path / "data" / "proteins.fasta"), "--alphabet", "protein", *where])
+    model = ["--model=protenn", "--model.channels=8", "--model.bottleneck=4", "--model.dilations=[1]"]
+    quick = ["--trainer.max_epochs=1", "--trainer.precision=32-true", "--baselines=false"]
+    main(["fit", *model, f"--data.store={store}", f"--out={tmp_path / 'run'}", *quick])
+    bundle = Bundle.load(tmp_path / "run" / "bundle")
+    tokens = torch.randint(0, 20, (9, 50))
+    torch.testing.assert_close(torch.softmax(bundle.model(tokens), dim=1), probabilities(bundle, tokens))
+
+
+def test_penalties_of_members_add_up() -> None:
+    sizes = {"length": 200, "widths": (6, 6, 6), "hidden": 5}
+    pair = [create_model("deepsea", num_targets=2, l1=0.1, l2=l2, **sizes) for l2 in (0.2, 0.3)]
+    ensemble = Ensemble(pair).eval()
+    tokens = torch.randint(0, 4, (3, 200))
+    logits, penalty = ensemble.penalised(tokens)
+    assert torch.equal(logits, ensemble(tokens))
+    torch.testing.assert_close(penalty, sum(member.penalised(tokens)[1] for member in pair))
+    assert Ensemble(members(2)).penalised(tokens)[1] == 0
+
+
 def test_an_even_number_of_voters_warns() -> None:
     with pytest.warns(UserWarning, match="2 members can be split evenly in a vote"):
         Ensemble(members(2), "majority")
@@ -124,11 +184,36 @@ def test_predictions_of_an_ensemble_say_how_far_its_members_disagree(three: list
     assert torch.equal(probabilities(joint, tokens), probabilities(joint, tokens))
 
 
-def test_bundles_of_different_targets_are_not_joined(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    one, two = make_bundle(), make_bundle()
-    two.targets = [Target("t0"), Target("other"), Target("t2")]
-    with pytest.raises(BundleError, match=r"its targets \(t0, other, t2\) differ from those of the first"):
+def test_an_ensemble_of_ensembles_is_a_bundle_too(three: list[Bundle], tmp_path: Path) -> None:
+    nested = join_bundles([join_bundles(three[:2]), three[2]])
+    nested.save(tmp_path / "nested")
+    named = [("one", "ACGT" * 16), ("two", "GGCA" * 16)]
+    again = Bundle.load(tmp_path / "nested")
+    each = np.stack([[one.probabilities for one in predict(bundle, named)] for bundle in three])
+    expected = (each[:2].mean(axis=0) + each[2]) / 2
+    scores = np.stack([one.probabilities for one in predict(again, named)])
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(scores, [one.probabilities for one in predict(nested, named)])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"targets": [Target("t0"), Target("other"), Target("t2")]}, r"its targets \(t0, other, t2\)"),
+        ({"exclusive": ["kind"]}, r"its exclusive groups \(kind\)"),
+        ({"window": 80}, r"its window \(80\)"),
+        ({"bin": 8}, r"its bin \(8\)"),
+    ],
+)
+def test_bundles_of_different_questions_are_not_joined(
+    make_bundle: Callable[..., Bundle], change: dict[str, object], told: str
+) -> None:
+    one, two = make_bundle(), replace(make_bundle(), **change)
+    with pytest.raises(BundleError, match=f"{told} differ from those of the first"):
         join_bundles([one, two])
+
+
+def test_no_bundles_are_not_joined() -> None:
     with pytest.raises(BundleError, match="no bundles to join"):
         join_bundles([])
 
@@ -144,6 +229,9 @@ def test_the_command_joins_and_predicts(
     told = capsys.readouterr().err
     assert "warning: 2 members can be split evenly" in told
     assert "2 models, 3 targets" in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Bundle.load(tmp_path / "joint")  # it was said once
     (tmp_path / "in.fa").write_text(">a\n" + "ACGT" * 16 + "\n")
     main(["predict", str(tmp_path / "joint"), str(tmp_path / "in.fa"), "--out", str(tmp_path / "out.tsv")])
     header, row = (tmp_path / "out.tsv").read_text().splitlines()

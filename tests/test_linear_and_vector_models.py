@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from seqclass.alphabets import DNA, PROTEIN
-from seqclass.blocks.kmers import KmerCounts, canonical_kmers
+from seqclass.alphabets import DNA, PROTEIN, Alphabet
+from seqclass.blocks.kmers import KmerCounts
 from seqclass.bundle import Bundle
 from seqclass.data.labels import pack_labels
+from seqclass.data.loader import StoreLoader
 from seqclass.data.store import Store, Views
 from seqclass.data.writer import VectorForm, write_store
 from seqclass.errors import AssemblyError, SequenceError, StoreError, TrainingError
@@ -24,48 +26,47 @@ from seqclass.models import create_model, embedding_mlp, kmer_logreg, light_atte
 from seqclass.predict import check_fits, predict, score_samples
 from seqclass.targets import Target
 from seqclass.training import run_experiment
+from seqclass.training.task import ClassificationTask, Recipe
 
 QUICK = ["--data.batch_size=16", "--trainer.max_epochs=2", "--trainer.precision=32-true", "--baselines=false"]
 
 
-def count_with_scikit_learn(sequences: list[str], k: int, letters: str) -> np.ndarray:
-    kmers = [""]
-    for _ in range(k):
-        kmers = [kmer + letter for kmer in kmers for letter in letters]
+def count_with_scikit_learn(sequences: list[str], k: int, alphabet: Alphabet) -> np.ndarray:
+    """Counts by scikit-learn, in alphabetical order; in DNA a k-mer and its reverse complement are one."""
+    kmers = ["".join(letters) for letters in itertools.product(alphabet.letters, repeat=k)]
     vectorizer = CountVectorizer(analyzer="char", ngram_range=(k, k), vocabulary=kmers, lowercase=False)
-    return vectorizer.transform(sequences).toarray()
+    counts = vectorizer.transform(sequences).toarray()
+    if alphabet is PROTEIN:
+        return counts
+    other_strand = str.maketrans("ACGT", "TGCA")
+    first = [min(kmer, kmer.translate(other_strand)[::-1]) for kmer in kmers]
+    return np.stack([counts[:, [one == kmer for one in first]].sum(axis=1) for kmer in sorted(set(first))], axis=1)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
-@pytest.mark.parametrize("alphabet", [DNA, PROTEIN])
-def test_kmers_are_counted_as_scikit_learn_counts_them(alphabet, k: int) -> None:
-    if alphabet is PROTEIN and k > 2:
-        pytest.skip("too many k-mers for a quick test")
+@pytest.mark.parametrize(("alphabet", "k"), [(DNA, 1), (DNA, 2), (DNA, 3), (DNA, 4), (PROTEIN, 1), (PROTEIN, 2)])
+def test_kmers_are_counted_as_scikit_learn_counts_them(alphabet: Alphabet, k: int) -> None:
     tokens = torch.randint(0, len(alphabet.letters), (5, 30))
-    expected = count_with_scikit_learn([alphabet.decode(row) for row in tokens.numpy()], k, alphabet.letters)
-    if alphabet is DNA:
-        feature, size = canonical_kmers(k)
-        folded = np.zeros((5, size))
-        np.add.at(folded.T, feature, expected.T)
-        expected = folded
+    expected = count_with_scikit_learn([alphabet.decode(row) for row in tokens.numpy()], k, alphabet)
     counts = KmerCounts(alphabet.name, k)(torch.eye(len(alphabet.letters))[tokens])
     np.testing.assert_allclose(counts.numpy(), expected, atol=1e-5)
 
 
-def test_logits_and_optimum_are_those_of_scikit_learn() -> None:
+@pytest.mark.parametrize(("alphabet", "k"), [(PROTEIN, 1), (DNA, 3)])
+def test_logits_and_optimum_are_those_of_scikit_learn(alphabet: Alphabet, k: int) -> None:
     generator = np.random.default_rng(0)
-    tokens = generator.integers(0, 20, (120, 40))
-    labels = (tokens == 4).sum(axis=1) + generator.normal(0, 1, 120) > 2
-    counts = count_with_scikit_learn([PROTEIN.decode(row) for row in tokens], 1, PROTEIN.letters)
+    tokens = generator.integers(0, len(alphabet.letters), (120, 40))
+    share = (tokens == 1).sum(axis=1)
+    labels = share + generator.normal(0, 1, 120) > np.median(share)
+    counts = count_with_scikit_learn([alphabet.decode(row) for row in tokens], k, alphabet)
     theirs = LogisticRegression(C=0.5, tol=1e-10, max_iter=5000).fit(counts, labels)
     x, y = torch.from_numpy(tokens), torch.from_numpy(labels).double().unsqueeze(1)
 
-    model = kmer_logreg(1, "protein", 1).double()
+    model = kmer_logreg(1, alphabet.name, k).double()
     model.out.weight.data.copy_(torch.from_numpy(theirs.coef_))
     model.out.bias.data.copy_(torch.from_numpy(theirs.intercept_))
     np.testing.assert_allclose(model(x).detach().numpy()[:, 0], theirs.decision_function(counts), rtol=1e-6, atol=1e-8)
 
-    fresh = kmer_logreg(1, "protein", 1).double()
+    fresh = kmer_logreg(1, alphabet.name, k).double()
     optimiser = torch.optim.LBFGS(
         fresh.parameters(), max_iter=2000, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )
@@ -179,6 +180,27 @@ def test_lightnings_own_batch_norm_conversion_is_refused(make_store: Callable[..
     with pytest.raises(TrainingError, match="this library's own already shares its statistics"):
         run_experiment(kmer_logreg, name="test", arguments=[*arguments, "--trainer.sync_batchnorm=true"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")  # there is no trainer here
+def test_penalties_of_deepsea_reach_the_loss_and_its_gradient(make_store: Callable[..., Store]) -> None:
+    store = make_store(window=200)
+    sizes = {"length": 200, "widths": (6, 6, 6), "hidden": 6}
+    free, held = (create_model("deepsea", num_targets=3, **sizes, **extra).eval() for extra in ({}, {"l2": 0.5}))
+    held.load_state_dict(free.state_dict())
+    batch = next(iter(StoreLoader(store, store.samples("train"), 16)))
+    losses = [
+        ClassificationTask(Bundle(model, list(store.targets), [9] * 3), store.layout, Recipe()).training_step(batch, 0)
+        for model in (free, held)
+    ]
+    for loss in losses:
+        loss.backward()
+    weights = [name for name, _ in free.named_parameters() if name.endswith("weight")]
+    squares = sum(free.get_parameter(name).square().sum() for name in weights)
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * squares, rtol=1e-4, atol=1e-4)
+    for name in weights:
+        pulled = held.get_parameter(name).grad - free.get_parameter(name).grad
+        torch.testing.assert_close(pulled, free.get_parameter(name).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_bound_of_deepsea_holds_after_training(make_store: Callable[..., Store], tmp_path: Path) -> None:

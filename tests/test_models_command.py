@@ -66,7 +66,7 @@ def test_show_prints_each_stage_and_each_option_that_fit_takes(shown: Shown, nam
     assert len(lines) == len(stages) + len(options) + 4
 
     arguments = inspect.signature(get_model(name)).parameters
-    assert set(printed) == set(arguments) - {"num_targets", "alphabet", "length", "bin", "vector_size"}
+    assert set(printed) == set(arguments) - {"num_targets", "alphabet", "length", "bin", "vector_size", "exclusive"}
     assert set(printed) == set(model_options(name))
     for option, default in printed.items():
         usual = arguments[option].default

@@ -126,7 +126,8 @@ class Ensemble(Classifier):
 
     def _joint_logits(self, each: Sequence[Tensor]) -> Tensor:
         stacked = torch.stack([logits.float() for logits in each])
-        probabilities = torch.sigmoid(stacked)
+        # A copy, because the sigmoid's gradient is computed from its output, which stays as it is.
+        probabilities = torch.sigmoid(stacked).clone()
         for group in self.exclusive:
             probabilities[..., group] = torch.softmax(stacked[..., group], dim=-1)
         joint = self.combine(probabilities)

@@ -11,7 +11,7 @@ from seqclass.errors import AssemblyError, find_name
 from seqclass.models.classifier import Classifier
 
 # These arguments of a model come from the data that it is trained on; all others are its options.
-FROM_STORE = ("num_targets", "alphabet", "length", "bin", "vector_size")
+FROM_STORE = ("num_targets", "alphabet", "length", "bin", "vector_size", "exclusive")
 
 _MODELS: dict[str, Callable[..., Classifier]] = {}
 

@@ -41,7 +41,8 @@ def run_experiment(
 
     Args:
         build: Builds the model. Its typed arguments become `--model.*`; `num_targets`, and `alphabet`, `length` (of the
-            window) and `bin` where it takes them, are read from the store.
+            window), `bin`, `vector_size` and `exclusive` (columns of each group of which just one is true) where it
+            takes them, are read from the store.
         name: Of the run; it goes to `runs/NAME` unless `--out` says otherwise.
         defaults: Other defaults, by dotted name: `{"trainer.max_epochs": 10}`.
         arguments: The command line without the program's name. By default this process's; then bad input ends the

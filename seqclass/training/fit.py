@@ -314,6 +314,7 @@ def _new_bundle(
         given["bin"] = bin
     if store.vector_size is not None:
         given["vector_size"] = store.vector_size
+    given["exclusive"] = [store.layout.members(group).tolist() for group in store.layout.exclusive]
     wanted = inspect.signature(build).parameters
     model = build(**{key: value for key, value in given.items() if key in wanted}, **(options.get("model") or {}))
     if model.input_kind != store.input_kind:
