@@ -8,20 +8,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score
 
 from seqclass.alphabets import DNA, PROTEIN
+from seqclass.blocks.kmers import canonical_kmers
 from seqclass.data.labels import pack_labels
 from seqclass.data.store import Store, Views
 from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
 from seqclass.errors import EvaluationError
-from seqclass.evaluation.baselines import (
-    RIDGE_STRENGTHS,
-    PrincipalAxes,
-    canonical_kmers,
-    compute_baselines,
-    count_kmers,
-    fit_logistic,
-    fit_ridge,
-)
+from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.baselines.kmers import count_kmers
+from seqclass.evaluation.baselines.linear import RIDGE_STRENGTHS, PrincipalAxes, fit_logistic, fit_ridge
 from seqclass.targets import Target
 
 MOTIFS = ("TGACTCA", "CACGTGA")
@@ -107,7 +102,7 @@ def test_counting_k_mers_far_apart_takes_no_memory_for_what_lies_between(tmp_pat
 def test_counts_do_not_depend_on_how_samples_are_shared_out(planted, monkeypatch, residues):
     samples = np.random.default_rng(0).permutation(1200)[:50]
     expected = count_kmers(planted, samples, k=4, share=0.4)
-    monkeypatch.setattr("seqclass.evaluation.baselines._COUNT_RESIDUES", residues)
+    monkeypatch.setattr("seqclass.evaluation.baselines.kmers._COUNT_RESIDUES", residues)
     np.testing.assert_array_equal(count_kmers(planted, samples, k=4, share=0.4), expected)
 
 
