@@ -5,7 +5,8 @@
 `wrn_transformer_xl` (39,286,287 parameters, 1,000 bp, 919 targets, causal as the original was) against the original's
 form, and `protcnn` (1,100 channels) on Pfam-like domains of many lengths against padding to 512; see
 `reference_models.py`. First both are shown to compute the same, from the same weights. Then they take turns, round by
-round, and the median round counts, as others may use the machine. Training is forward, loss, backward and AdamW.
+round, and the median counts, of rates and of the ratios within a round, as others may use the machine. Training is
+forward, loss, backward and AdamW.
 
 Beside the rate stands the share of the matrix product's: the model's own operations a second (a training step counts as
 three forward passes; padding counts for nothing) over those of a large matrix product of the same precision, measured
@@ -128,14 +129,16 @@ def contest(
             runner.round()
             if number == 0:
                 runner.times.clear()
-    usual = runners[0].amount / statistics.median(runners[0].times)
+    usual = runners[0]
     for runner in runners:
         middle = statistics.median(runner.times)
         rate = runner.amount / middle
+        slower = statistics.median(one / other for one, other in zip(usual.times, runner.times, strict=True))
+        ratio = slower * runner.amount / usual.amount
         operations = (3 if runner.training else 1) * flops * rate
         spread = (max(runner.times) - min(runner.times)) / middle
         print(
-            f"  {runner.name:24} {rate:12,.0f} {unit}/s  {rate / usual:6.2f} x  {operations / 1e9:9,.0f} GFLOP/s, "
+            f"  {runner.name:24} {rate:12,.0f} {unit}/s  {ratio:6.2f} x  {operations / 1e9:9,.0f} GFLOP/s, "
             f"{operations / peaks[runner.precision]:4.0%} of a matrix product  (spread {spread:.0%})",
             flush=True,
         )

@@ -1,6 +1,7 @@
 """The bundle: a finished model as one folder, to be handed on.
 
-    config.json         version, the assembly as plain data, window, exclusive groups, provenance, SHA-256 of weights
+    config.json         version, the assembly as plain data, window, exclusive groups, provenance, calibration, SHA-256
+                        of the weights
     model.safetensors   the weights
     targets.tsv         name, group and number of positive training samples of each logit, in order
 
@@ -9,17 +10,21 @@ There is no pickle in it, and loading reads nothing else: only blocks of this li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from seqclass.alphabets import Alphabet, get_alphabet
 from seqclass.atomic import atomic_folder
+from seqclass.calibration import Calibration
+from seqclass.errors import BundleError
 from seqclass.models import Classifier
 from seqclass.saved import BUNDLE, MARKER, damaged, read_model, write_model
 from seqclass.targets import Target, check_targets
 
+_CALIBRATION = 1
 _TARGET_HEADER = "name\tgroup\ttrain_positives\n"
 
 
@@ -36,6 +41,7 @@ class Bundle:
         bin: Residues in the middle of the window that the labels describe, None where they describe all of it.
         provenance: How it came to be: data, recipe, seed, versions; anything JSON can hold.
         path: The folder that it was loaded from, None for a model made here.
+        calibration: How its probabilities are read, None for as they are.
     """
 
     model: Classifier
@@ -46,6 +52,20 @@ class Bundle:
     exclusive: Sequence[str] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """The columns of each exclusive group."""
+        return {
+            group: [column for column, target in enumerate(self.targets) if target.group == group]
+            for group in self.exclusive
+        }
+
+    @property
+    def binary(self) -> list[int]:
+        """The columns of the yes-or-no targets."""
+        return [column for column, target in enumerate(self.targets) if target.group not in self.exclusive]
 
     @property
     def alphabet(self) -> Alphabet:
@@ -77,6 +97,9 @@ class Bundle:
                 "window": self.window,
                 "bin": self.bin,
                 "exclusive": list(self.exclusive),
+                "calibration": None
+                if self.calibration is None
+                else {"version": _CALIBRATION, **asdict(self.calibration)},
                 "provenance": self.provenance,
             }
             write_model(folder, BUNDLE, self.model, details)
@@ -98,7 +121,36 @@ class Bundle:
                 raise damaged(path / MARKER, f"'{name}' is missing or of another kind than expected")
         targets, positives = _read_targets(path / "targets.tsv", model.num_targets)
         window, bin, exclusive = config["window"], config["bin"], config.get("exclusive", [])
-        return cls(model, targets, positives, window, bin, exclusive, config["provenance"], path)
+        bundle = cls(model, targets, positives, window, bin, exclusive, config["provenance"], path)
+        if config.get("calibration") is not None:
+            bundle.calibration = _read_calibration(config["calibration"], bundle, path / MARKER)
+        return bundle
+
+
+def _read_calibration(given: Any, bundle: Bundle, file: Path) -> Calibration:
+    version = given.get("version") if isinstance(given, dict) else None
+    if not isinstance(version, int):
+        raise damaged(file, "the calibration is not one")
+    if version > _CALIBRATION:
+        raise BundleError(
+            f"the calibration has version {version}, newer than version {_CALIBRATION} of this library",
+            remedy="Install a newer seqclass",
+            file=file,
+        )
+    for name, least in (("slope", 0.0), ("intercept", -math.inf), ("threshold", -math.inf)):
+        numbers = given.get(name)
+        if not isinstance(numbers, list) or len(numbers) != len(bundle.binary) or not _are_above(numbers, least):
+            raise damaged(file, f"the calibration's '{name}' is not a number for each of {len(bundle.binary)} targets")
+    for name in ("temperature", "abstain_below"):
+        numbers = given.get(name)
+        whole = isinstance(numbers, dict) and set(numbers) == set(bundle.exclusive)
+        if not whole or not _are_above(numbers.values(), 0.0 if name == "temperature" else -math.inf):
+            raise damaged(file, f"the calibration's '{name}' is not a number for each exclusive group")
+    return Calibration(**{field.name: given[field.name] for field in fields(Calibration)})
+
+
+def _are_above(numbers: Iterable[Any], least: float) -> bool:
+    return all(isinstance(number, int | float) and least < number < math.inf for number in numbers)
 
 
 def _read_targets(file: Path, num_targets: int) -> tuple[list[Target], list[int]]:

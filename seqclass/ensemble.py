@@ -12,6 +12,9 @@ from seqclass.models import Ensemble
 def join_bundles(bundles: Sequence[Bundle], vote: str = "mean") -> Bundle:
     """An ensemble of trained models of any kinds, which predicts and is evaluated like each of them.
 
+    The members' calibrations are left out: each was fitted to what that member alone says, and the mean of calibrated
+    probabilities is not calibrated. `seqclass.evaluation.calibration.calibrate` fits one to the joint probabilities.
+
     Args:
         bundles: They have the same targets in the same order, the same exclusive groups and the same kind of input.
         vote: Whether the mean of the probabilities counts, or the "majority".
@@ -40,10 +43,7 @@ def join_bundles(bundles: Sequence[Bundle], vote: str = "mean") -> Bundle:
                     remedy="Join models that were trained on the same data",
                     file=other.path,
                 )
-    groups = [
-        [column for column, target in enumerate(first.targets) if target.group == group] for group in first.exclusive
-    ]
-    model = Ensemble([bundle.model for bundle in bundles], vote, groups)
+    model = Ensemble([bundle.model for bundle in bundles], vote, list(first.groups.values()))
     provenance = {"ensemble": vote, "members": [bundle.provenance for bundle in bundles]}
     return Bundle(
         model.eval(), first.targets, first.train_positives, first.window, first.bin, first.exclusive, provenance

@@ -1,14 +1,15 @@
-"""Sequences in, named probabilities out. Everything that scores with a bundle goes through here.
+"""Sequences in, calibrated named probabilities out. Everything that scores with a bundle goes through here.
 
-For DNA a probability is the mean of those of the two strands.
+For DNA a probability is the mean of those of the two strands, calibrated after that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -23,13 +24,16 @@ from seqclass.bundle import Bundle
 from seqclass.data.fasta import read_fasta
 from seqclass.data.loader import StoreLoader
 from seqclass.data.store import Indices, Store
-from seqclass.errors import SequenceError, StoreError, find_name
+from seqclass.errors import BundleError, SequenceError, StoreError, find_name
 from seqclass.models import Ensemble
 from seqclass.models.strands import strand_mean
 from seqclass.progress import Advance, progress, track
 
 LengthPolicy = Literal["error", "centre", "tile"]
 LENGTH_POLICIES: tuple[str, ...] = get_args(LengthPolicy)
+
+ABSTAINED = "abstained"
+"""What is called where a sample is taken to be of no class of a group."""
 
 _BATCH_RESIDUES = 1 << 18
 _CHUNK_SEQUENCES, _CHUNK_RESIDUES = 4096, 1 << 22
@@ -48,6 +52,8 @@ class Prediction(NamedTuple):
         end: Where it ends (exclusive); beyond the sequence's length where N was put behind.
         probabilities: `(targets,)` float32.
         spread: `(targets,)` float32: of an ensemble, the standard deviation of its members' probabilities; else None.
+        calls: Of a calibrated bundle, names of what is called: the class of each exclusive group, or `ABSTAINED`, and
+            yes-or-no targets from their threshold on; else None.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Prediction(NamedTuple):
     end: int
     probabilities: NDArray[np.float32]
     spread: NDArray[np.float32] | None = None
+    calls: list[str] | None = None
 
 
 def best_device() -> torch.device:
@@ -81,6 +88,7 @@ def probabilities(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) ->
     """Probabilities `(batch, targets)` of inputs `(batch, length)`, on the inputs' device; both strands for DNA.
 
     Those of an exclusive group of targets add up to 1. The members of an ensemble see both strands, then they vote.
+    Last, the bundle's calibration is applied.
     """
     return judge(bundle, inputs, mask)[0]
 
@@ -90,18 +98,23 @@ def judge(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) -> tuple[T
 
     That is the standard deviation of the members' probabilities, `(batch, targets)`.
     """
-    if not isinstance(bundle.model, Ensemble):
-        return _of_model(bundle, bundle.model, inputs, mask), None
-    each = torch.stack([_of_model(bundle, member, inputs, mask) for member in bundle.model.members])
-    return bundle.model.combine(each), each.std(dim=0, correction=0)
+    if isinstance(bundle.model, Ensemble):
+        each = torch.stack([_of_model(bundle, member, inputs, mask) for member in bundle.model.members])
+        joint, spread = bundle.model.combine(each), each.std(dim=0, correction=0)
+    else:
+        joint, spread = _of_model(bundle, bundle.model, inputs, mask), None
+    if bundle.calibration is not None:
+        joint = bundle.calibration.apply(joint, bundle.binary, bundle.groups)
+    return joint, spread
 
 
 def _of_model(bundle: Bundle, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> Tensor:
 
+    groups = bundle.groups.values()
+
     def activation(logits: Tensor) -> Tensor:
         out = torch.sigmoid(logits)
-        for group in bundle.exclusive:
-            members = [column for column, target in enumerate(bundle.targets) if target.group == group]
+        for members in groups:
             out[:, members] = torch.softmax(logits[:, members], dim=1)
         return out
 
@@ -110,13 +123,46 @@ def _of_model(bundle: Bundle, model: nn.Module, inputs: Tensor, mask: Tensor | N
     return activation(model(inputs, mask).float())
 
 
-def score_samples(bundle: Bundle, store: Store, samples: Indices) -> NDArray[np.float32]:
+def called(bundle: Bundle, probabilities: NDArray[np.floating[Any]]) -> list[list[str]]:
+    """What is called on the strength of calibrated probabilities `(samples, targets)`; see `Prediction`.
+
+    Raises:
+        BundleError: The bundle has no calibration.
+    """
+    calibration = bundle.calibration
+    if calibration is None:
+        raise BundleError(
+            "the bundle has no calibration, so no thresholds",
+            remedy="Fit one on validation with seqclass.evaluation.calibration.calibrate",
+            file=bundle.path,
+        )
+    names = np.array([target.name for target in bundle.targets])
+    calls: list[list[str]] = [[] for _ in probabilities]
+    for group, columns in bundle.groups.items():
+        ours = probabilities[:, columns]
+        known = ours.max(axis=1) >= calibration.abstain_below[group]
+        for row, name in enumerate(np.where(known, names[columns][ours.argmax(axis=1)], ABSTAINED).tolist()):
+            calls[row].append(name)
+    binary = np.array(bundle.binary, dtype=np.int64)
+    for row, above in enumerate(probabilities[:, binary] >= np.array(calibration.threshold)):
+        calls[row] += names[binary[above]].tolist()
+    return calls
+
+
+def score_samples(bundle: Bundle, store: Store, samples: Indices, *, calibrated: bool = True) -> NDArray[np.float32]:
     """Probabilities of samples of a store, `(samples, targets)`, in the order given.
+
+    Args:
+        bundle: The model.
+        store: Its alphabet, window and targets are those of the bundle.
+        samples: Indices of samples.
+        calibrated: Whether the bundle's calibration is applied, if it has one.
 
     Raises:
         StoreError: The store's alphabet, window or targets are not those of the bundle, or there are no samples.
     """
     check_fits(bundle, store)
+    bundle = bundle if calibrated else replace(bundle, calibration=None)
     longest = int(store.views.length[samples].max(initial=1))
     batch_size = _batch_size(bundle, longest)
     loader = StoreLoader(store, samples, batch_size, batch_residues=batch_size * longest)
@@ -281,6 +327,7 @@ def predict(
     sequences: str | Path | Iterable[tuple[str, str]],
     *,
     length_policy: LengthPolicy = "error",
+    calibrated: bool = True,
 ) -> Iterator[Prediction]:
     """Scores sequences one chunk at a time, in their order; memory does not grow with their number.
 
@@ -288,18 +335,21 @@ def predict(
         bundle: The model.
         sequences: A FASTA file (plain or gzip), or pairs of a name and a sequence.
         length_policy: What becomes of sequences that a model of a fixed length cannot take; see `cut`.
+        calibrated: Whether the bundle's calibration is applied, if it has one.
 
     Raises:
         SequenceError: A sequence cannot be read, or its length does not fit; file and record are named.
         UnknownNameError: There is no such length policy.
     """
+    bundle = bundle if calibrated else replace(bundle, calibration=None)
     stretches = read_stretches(bundle, sequences, length_policy)
     with evaluating(bundle.model) as device, progress("Predicting", unit="stretches") as advance:
         while chunk := _take_chunk(stretches):
             scores, spread = _score([stretch.tokens for stretch in chunk], bundle, device, advance)
+            calls = None if bundle.calibration is None else called(bundle, scores)
             for row, (name, start, tokens) in enumerate(chunk):
-                apart = None if spread is None else spread[row]
-                yield Prediction(name, start, start + len(tokens), scores[row], apart)
+                apart, names = None if spread is None else spread[row], None if calls is None else calls[row]
+                yield Prediction(name, start, start + len(tokens), scores[row], apart, names)
 
 
 def _take_chunk(stretches: Iterator[Stretch]) -> list[Stretch]:
@@ -345,11 +395,13 @@ def write_predictions(
     out: str | Path,
     *,
     length_policy: LengthPolicy = "error",
+    calibrated: bool = True,
     force: bool = False,
 ) -> int:
     """Scores a FASTA file into a table (TSV): id, start, end, and the probability of each target.
 
-    For an ensemble, a column `NAME:spread` for each target follows: how far the members disagree.
+    For an ensemble, a column `NAME:spread` for each target follows: how far the members disagree. With a calibration,
+    the last column is `calls`: the names of what is called, or "abstained" for a group of classes, joined by ";".
 
     Returns:
         The number of rows.
@@ -364,10 +416,14 @@ def write_predictions(
     with atomic_file(out, force=force) as partial, open(partial, "w", encoding="utf-8") as stream:
         names = [target.name for target in bundle.targets]
         apart = [f"{name}:spread" for name in names] if isinstance(bundle.model, Ensemble) else []
-        stream.write("\t".join(["id", "start", "end", *names, *apart]) + "\n")
-        for prediction in predict(bundle, fasta, length_policy=length_policy):
+        calls = ["calls"] if calibrated and bundle.calibration is not None else []
+        stream.write("\t".join(["id", "start", "end", *names, *apart, *calls]) + "\n")
+        for prediction in predict(bundle, fasta, length_policy=length_policy, calibrated=calibrated):
             spread = () if prediction.spread is None else prediction.spread
-            values = "\t".join(f"{value:.6g}" for value in (*prediction.probabilities, *spread))
-            stream.write(f"{prediction.name}\t{prediction.start}\t{prediction.end}\t{values}\n")
+            values = [f"{value:.6g}" for value in (*prediction.probabilities, *spread)]
+            if prediction.calls is not None:
+                values.append(";".join(prediction.calls))
+            row = [prediction.name, str(prediction.start), str(prediction.end), *values]
+            stream.write("\t".join(row) + "\n")
             rows += 1
     return rows

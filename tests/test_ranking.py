@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from seqclass.errors import EvaluationError
 from seqclass.metrics import auroc, average_precision, rank, rank_targets
@@ -117,3 +117,21 @@ def test_a_missing_label_leaves_its_sample_out_for_that_target():
         assert metrics.auroc[target] == pytest.approx(roc_auc_score(labels[known, target], scores[known, target]))
         expected = average_precision_score(labels[known, target], scores[known, target])
         assert metrics.average_precision[target] == pytest.approx(expected)
+
+
+@given(
+    st.integers(2, 30).flatmap(
+        lambda n: st.tuples(arrays(np.uint8, n, elements=st.integers(0, 1)), arrays(np.float32, n, elements=SCORES))
+    )
+)
+def test_max_f1_is_the_best_of_all_thresholds_and_is_reached_at_its_own(pair):
+    labels, scores = pair
+    curve = rank(labels, scores)
+    if labels.min() == labels.max():
+        assert np.isnan(curve.max_f1)
+        assert np.isnan(curve.max_f1_threshold)
+        return
+    of = {threshold: f1_score(labels, scores >= threshold) for threshold in scores}
+    assert curve.max_f1 == pytest.approx(max(of.values()))
+    assert of[curve.max_f1_threshold] == pytest.approx(curve.max_f1)
+    assert rank_targets(labels[:, None], scores[:, None]).max_f1[0] == curve.max_f1

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    classification_report,
+    f1_score,
+    matthews_corrcoef,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from seqclass.errors import EvaluationError, OutputExistsError, SeqclassError
 from seqclass.evaluation.multilabel import Baseline
@@ -55,7 +64,7 @@ def test_the_report_holds_what_scikit_learn_measures(tmp_path, num_targets):
 def test_the_same_inputs_give_the_same_files_to_the_last_byte(tmp_path):
     for name in ("one", "two"):
         write_report(tmp_path / name, **job(30, ("TF", "DNase")))
-    for name in ("metrics.json", "per_target.tsv", "curves.png"):
+    for name in ("metrics.json", "per_target.tsv", "curves.png", "report.txt", "index.html", "predictions.h5"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -133,3 +142,91 @@ def test_nothing_is_left_behind_when_scores_are_bad_and_nothing_is_replaced_unas
         write_report(tmp_path / "new", **work)
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     assert (tmp_path / "report/metrics.json").read_bytes() == before
+
+
+def test_the_model_is_compared_with_every_baseline_and_the_better_is_named(tmp_path):
+    work = job(4)
+    work["baselines"]["oracle"] = Baseline(work["labels"].astype(np.float32), {})
+    metrics = write_report(tmp_path / "report", **work)
+    coin, oracle = metrics["comparisons"]
+    assert coin["verdict"].startswith("model is better than coin toss: mean average precision +")
+    assert oracle["verdict"].startswith("model is worse than oracle: mean average precision -")
+    page, text = ((tmp_path / "report" / name).read_text() for name in ("index.html", "report.txt"))
+    assert all(each["verdict"] in page and each["verdict"] in text for each in metrics["comparisons"])
+    for means in (metrics["model"], *metrics["baselines"].values()):
+        for metric in ("average_precision", "auroc"):
+            low, high = means[metric]["interval"]
+            assert low <= means[metric]["mean"] <= high
+
+
+def test_each_target_has_its_interval_and_its_calls_in_the_table(tmp_path):
+    work = job(3)
+    work["scores"] = 1 / (1 + np.exp(-work["scores"]))
+    write_report(tmp_path / "report", **work)
+    header, *lines = [line.split("\t") for line in (tmp_path / "report/per_target.tsv").read_text().splitlines()]
+    for column, line in enumerate(lines):
+        row = dict(zip(header, line, strict=True))
+        assert float(row["average_precision_low"]) < float(row["average_precision"])
+        assert float(row["average_precision"]) < float(row["average_precision_high"])
+        labels, scores = work["labels"][:, column], work["scores"][:, column]
+        assert float(row["f1"]) == pytest.approx(f1_score(labels, scores >= 0.5), abs=1e-5)
+        assert float(row["brier_score"]) == pytest.approx(brier_score_loss(labels, scores), abs=1e-5)
+        best = max(f1_score(labels, scores >= threshold) for threshold in scores)
+        assert float(row["max_f1"]) == pytest.approx(best, abs=1e-5)
+
+
+def test_scores_that_are_no_probabilities_are_neither_called_nor_held_to_their_word(tmp_path):
+    metrics = write_report(tmp_path / "report", **job(3))
+    assert "calls" not in metrics
+    assert "probabilities" not in metrics
+    assert not (tmp_path / "report/reliability.png").exists()
+
+
+def test_classes_have_figures_with_intervals_and_ten_of_them_are_called_q10(tmp_path):
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 10, 400)
+    labels = np.eye(10, dtype=np.int8)[truth]
+    labels[:7] = -1
+    logits = random.normal(size=(400, 10)) + 2 * np.eye(10)[truth]
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    metrics = write_report(
+        tmp_path / "report",
+        labels=labels,
+        scores=scores.astype(np.float32),
+        targets=[Target(f"class {number}", "location") for number in range(10)],
+        train_positives=np.ones(10, dtype=int),
+        provenance={},
+        baselines={"majority": Baseline(np.broadcast_to(np.arange(10.0), (400, 10)), {})},
+        exclusive=["location"],
+    )
+    model = metrics["accuracy"]["location"]["model"]
+    pair = truth[7:], scores[7:].argmax(axis=1)
+    assert model["samples"] == 393
+    assert model["mcc"] == pytest.approx(matthews_corrcoef(*pair))
+    assert model["macro_f1"] == pytest.approx(f1_score(*pair, average="macro"))
+    assert model["top_3_accuracy"] == pytest.approx(top_k_accuracy_score(truth[7:], scores[7:], k=3))
+    low, high = model["intervals"]["accuracy"]
+    assert low < model["accuracy"] == accuracy_score(*pair) < high
+    assert metrics["comparisons"][0]["mcnemar"]["p_value"] < 1e-6
+    lines = (tmp_path / "report/report.txt").read_text().splitlines()
+    assert lines[0].startswith(f"accuracy of location (Q10) {model['accuracy']:.3f} (")
+    theirs = classification_report(*pair, target_names=[f"class {number}" for number in range(10)], digits=3)
+    ours = [line.split()[:6] for line in lines if line.strip().startswith("class ")]
+    assert ours == [line.split() for line in theirs.splitlines() if line.strip().startswith("class ")]
+    assert "macro avg" in "\n".join(lines)
+
+
+def test_a_probability_that_comes_true_has_no_calibration_error_to_speak_of(tmp_path):
+    work = job(3)
+    random = np.random.default_rng(6)
+    honest = random.random((4000, 3)).astype(np.float32)
+    labels = (random.random(honest.shape) < honest).astype(np.uint8)
+    work |= {"labels": labels, "baselines": {}}
+    found = [
+        write_report(tmp_path / name, **work | {"scores": scores})["probabilities"]["targets"]
+        for name, scores in (("honest", honest), ("shy", honest / 2))
+    ]
+    assert found[0]["calibration_error"] < 0.03
+    assert found[1]["calibration_error"] == pytest.approx(0.25, abs=0.02)
+    assert found[0]["brier_skill"] == pytest.approx(1 - 2 / 3, abs=0.03)
+    assert found[1]["brier_skill"] < found[0]["brier_skill"]

@@ -51,24 +51,30 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if self.training and (mask is not None or _is_shared()):
-            return self._normalise_by_real_positions(x, mask)
+        if self.training and _is_shared():
+            return self._normalise_with_all_processes(x, mask)
+        if self.training and mask is not None:
+            # One kernel for the real positions alone, side by side; padding becomes zero.
+            flat, real = x.flatten(0, 1), mask.flatten().nonzero().squeeze(1)
+            y = self._batch_norm(flat.index_select(0, real))
+            return torch.zeros_like(flat).index_copy(0, real, y).view_as(x)
         if x.dim() == 2:
             return self._batch_norm(x)
         # Seen as an image of height 1, the same memory is channels-last, which has the fastest kernels.
         return self._batch_norm(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
 
     def _batch_norm(self, x: Tensor) -> Tensor:
+        # A single position has no variance to learn from, and is normalised as in evaluation.
+        learns = self.training and x.numel() > x.shape[1]
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            x, self.running_mean, self.running_var, self.weight, self.bias, learns, self.momentum, self.eps
         )
 
-    def _normalise_by_real_positions(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _normalise_with_all_processes(self, x: Tensor, mask: Tensor | None) -> Tensor:
         real = (x.reshape(-1, x.shape[-1]) if mask is None else x[mask]).float()
         variance, mean = torch.var_mean(real, dim=0, correction=0)
         count = torch.tensor(float(real.shape[0]), device=x.device)
-        if _is_shared():
-            mean, variance, count = _over_all_processes(mean, variance, count)
+        mean, variance, count = _over_all_processes(mean, variance, count)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1).clamp_min(1)), self.momentum)

@@ -98,12 +98,14 @@ class RelativeAttention(nn.Module):
         content_bias, position_bias = biases or (self.content_bias, self.position_bias)
         query, key, value = self.qkv(x).view(batch, keys, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
         query = query[:, :, keys - queries :]
-        relative = self.position(positions).view(-1, self.heads, self.head_size).permute(1, 2, 0)
+        # Scaled here, where it is small; what is as large as the scores is gone through as few times as can be.
+        scale = self.head_size**-0.5
+        relative = self.position(positions).view(-1, self.heads, self.head_size).permute(1, 2, 0) * scale
         by_distance = (query + position_bias.unsqueeze(1).to(query.dtype)) @ relative
-        bias = relative_shift(by_distance, keys) * self.head_size**-0.5
+        bias = relative_shift(by_distance, keys)
         if hidden is not None:
             # Not minus infinity: of a query from which all is hidden, a softmax written out (as in exports) makes NaN.
-            bias = bias.masked_fill(hidden, torch.finfo(bias.dtype).min)
+            bias = torch.where(hidden, torch.finfo(bias.dtype).min, bias)
         query = query + content_bias.unsqueeze(1).to(query.dtype)
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         y = self.out(y.transpose(1, 2).reshape(batch, queries, -1))

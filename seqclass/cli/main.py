@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from seqclass import __version__
 from seqclass.cli.data import add_data_commands
 from seqclass.cli.embed import add_embed_command
+from seqclass.cli.evaluation import add_evaluation_commands
 from seqclass.cli.models import add_models_commands
 from seqclass.cli.parsing import add_command, add_force
-from seqclass.terminal import plain_errors, say, show, take_debug
+from seqclass.terminal import plain_errors, say, take_debug
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,23 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
     find.add_argument("--name", help="name of the run, whose folder the picture goes to (default: the model's name)")
 
-    evaluate = add_command(commands, "evaluate", "judge a bundle on a split of a store, beside baselines", _evaluate)
-    evaluate.add_argument("bundle", help="folder of the bundle")
-    evaluate.add_argument("store", help="store with the bundle's targets")
-    evaluate.add_argument("--split", default="test", help="train, valid or test (default: %(default)s)")
-    evaluate.add_argument("--out", required=True, help="folder for metrics.json, per_target.tsv and curves.png")
-    evaluate.add_argument(
-        "--min-test-positives", type=int, default=10, help="targets with fewer are left out of means (default: 10)"
-    )
-    evaluate.add_argument("--no-baselines", action="store_true", help="leave out the baselines")
-    add_force(evaluate)
+    add_evaluation_commands(commands)
 
     predict = add_command(commands, "predict", "score a FASTA file", _predict)
     predict.add_argument("bundle", help="folder of the bundle")
     predict.add_argument("fasta", help="sequences, plain or gzip")
     predict.add_argument("--out", required=True, help="table (TSV) of id, start, end and each target's probability")
+    predict.add_argument("--raw", action="store_true", help="the model's own probabilities, not calibrated")
     _add_length_policy(predict)
     add_force(predict)
+
+    calibrate = add_command(commands, "calibrate", "fit a bundle's probabilities to validation samples", _calibrate)
+    calibrate.add_argument("bundle", help="folder of the bundle, such as one that 'seqclass models join' wrote")
+    calibrate.add_argument("store", help="store with the bundle's targets and a validation split")
+    calibrate.add_argument("--out", required=True, help="folder of the calibrated bundle")
+    add_force(calibrate)
 
     add_embed_command(commands)
 
@@ -119,34 +118,33 @@ def _fit(options: argparse.Namespace) -> None:
     )
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from seqclass.bundle import Bundle
-    from seqclass.data.store import Store
-    from seqclass.evaluation.evaluate import evaluate
-    from seqclass.evaluation.report import summary_table
-
-    metrics = evaluate(
-        Bundle.load(options.bundle),
-        Store(options.store),
-        options.out,
-        split=options.split,
-        baselines=not options.no_baselines,
-        min_positives=options.min_test_positives,
-        force=options.force,
-    )
-    show(summary_table(metrics))
-    say(f"wrote {options.out}")
-
-
 def _predict(options: argparse.Namespace) -> None:
     from seqclass.bundle import Bundle
     from seqclass.predict import write_predictions
 
     bundle = Bundle.load(options.bundle)
     rows = write_predictions(
-        bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force
+        bundle,
+        options.fasta,
+        options.out,
+        length_policy=options.length_policy,
+        calibrated=not options.raw,
+        force=options.force,
     )
     say(f"wrote {options.out}: rows {rows:,}")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from seqclass.atomic import check_free
+    from seqclass.bundle import Bundle
+    from seqclass.data.store import Store
+    from seqclass.evaluation.calibration import calibrate, sentence
+
+    check_free(options.out, options.force, holding="config.json", inputs=(options.store,))
+    bundle = calibrate(Bundle.load(options.bundle), Store(options.store))
+    bundle.save(options.out, force=options.force)
+    say(sentence(bundle.provenance["calibration"]))
+    say(f"wrote {options.out}")
 
 
 def _explain(options: argparse.Namespace) -> None:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from seqclass import page
 from seqclass.data.store import SPLITS, Store
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; } td, th { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; } img { max-width: 100%; }
-.grade { display: inline-block; min-width: 3.2rem; text-align: center; border-radius: .3rem; padding: 0 .4rem; }
-.leak { background: #D55E00; color: white; } .note { background: #F0E442; } .ok { background: #009E73; color: white; }
-"""
 
 _PICTURES = {"classes.png": "Classes", "lengths.png": "Lengths", "composition.png": "Composition"}
 
@@ -58,10 +49,5 @@ def write_page(
     for name, title in _PICTURES.items():
         picture = path.with_name(name)
         if picture.exists():
-            data = base64.b64encode(picture.read_bytes()).decode()
-            body.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">')
-    path.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(store.path.name)}</title>'
-        f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n",
-        encoding="utf-8",
-    )
+            body.append(f"<h2>{title}</h2>{page.picture(picture, title)}")
+    page.write_page(path, store.path.name, body)

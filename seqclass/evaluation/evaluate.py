@@ -21,6 +21,8 @@ from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
 from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.blocks import blocks_of
+from seqclass.evaluation.calls import THRESHOLD
 from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline
 from seqclass.evaluation.report import MARKER, write_report
 from seqclass.predict import best_device, check_fits, score_samples
@@ -83,6 +85,9 @@ def evaluate(
         provenance=provenance,
         baselines=beside,
         exclusive=bundle.exclusive,
+        thresholds=_thresholds(bundle),
+        ids=_ids(store, samples),
+        blocks=blocks_of(store, samples),
         min_positives=min_positives,
         force=force,
     )
@@ -103,6 +108,22 @@ def judged_samples(store: Store, split: str) -> Indices:
             file=store.path,
         )
     return samples
+
+
+def _thresholds(bundle: Bundle) -> NDArray[np.float64] | None:
+    """`(targets,)`, from which probability on a target is called, as validation said; None where nothing was fitted."""
+    if bundle.calibration is None:
+        return None
+    thresholds = np.full(len(bundle.targets), THRESHOLD)
+    thresholds[bundle.binary] = bundle.calibration.threshold
+    return thresholds
+
+
+def _ids(store: Store, samples: Indices) -> list[str]:
+    """What samples are called: contig:start-end, 0-based and half-open."""
+    views = store.views[samples]
+    starts, ends = views.start.tolist(), (views.start + views.length).tolist()
+    return [f"{name}:{start}-{end}" for name, start, end in zip(store.names(samples), starts, ends, strict=True)]
 
 
 def versions() -> dict[str, str]:

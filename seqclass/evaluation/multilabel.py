@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from seqclass.errors import EvaluationError
-from seqclass.metrics import MISSING, rank_targets
+from seqclass.metrics import MISSING, RankingMetrics, rank_targets
+from seqclass.metrics.on_device import rank_tensors
 from seqclass.targets import Target
 
 Floats = NDArray[np.float64]
@@ -25,7 +27,7 @@ Labels = NDArray[np.integer[Any]]
 # A mean over targets leaves out those with fewer positives: their metrics are mostly chance.
 MIN_POSITIVES = 10
 
-METRICS = ("average_precision", "auroc", "auroc_labelled")
+METRICS = ("average_precision", "auroc", "auroc_labelled", "max_f1")
 
 
 def counted_targets(positives: Counts, known: Counts | int) -> NDArray[np.bool_]:
@@ -57,6 +59,7 @@ class Metrics:
         average_precision: Step-wise area under the precision-recall curve.
         auroc: Area under the ROC curve.
         auroc_labelled: AUROC among the samples that carry at least one label.
+        max_f1: The highest F1 of any threshold, which no threshold chosen beforehand reaches.
         positives: How many of the samples carry the target.
         train_positives: How many training samples do; the weights of the weighted means.
         known: Of how many samples it is known whether they carry the target.
@@ -68,6 +71,7 @@ class Metrics:
     average_precision: Floats
     auroc: Floats
     auroc_labelled: Floats
+    max_f1: Floats
     positives: Counts
     train_positives: Counts
     known: Counts
@@ -144,13 +148,13 @@ def measure(
         )
     if not len(labels):
         raise EvaluationError("there are no samples to evaluate", remedy="Choose a split that has samples")
-    everywhere = rank_targets(labels, scores)
-    labelled = rank_targets(labels, scores, within=np.asarray((labels == 1).any(axis=1)))
+    everywhere, labelled = _rank(labels, scores, np.asarray((labels == 1).any(axis=1)))
     return Metrics(
         targets=targets,
         average_precision=everywhere.average_precision,
         auroc=everywhere.auroc,
         auroc_labelled=labelled.auroc,
+        max_f1=everywhere.max_f1,
         positives=(labels == 1).sum(axis=0, dtype=np.int64),
         train_positives=train_positives.astype(np.int64),
         known=(labels != MISSING).sum(axis=0, dtype=np.int64),
@@ -159,11 +163,26 @@ def measure(
     )
 
 
-def per_target_table(model: Metrics, baselines: Mapping[str, Metrics]) -> str:
+def _rank(labels: Labels, scores: Scores, labelled: NDArray[np.bool_]) -> tuple[RankingMetrics, RankingMetrics]:
+    """Of all samples, and of the labelled ones; on a GPU where there is one."""
+    if not torch.cuda.is_available():
+        return rank_targets(labels, scores), rank_targets(labels, scores, labelled)
+    here, there = (torch.from_numpy(np.ascontiguousarray(each)).cuda() for each in (labels, scores))
+    return rank_tensors(here, there), rank_tensors(here, there, torch.from_numpy(labelled).cuda())
+
+
+def per_target_table(
+    model: Metrics, baselines: Mapping[str, Metrics], more: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None
+) -> str:
     """One tab-separated line a target below a header; an undefined metric is an empty field.
 
-    Columns: name, group, positives, prevalence, train_positives, the model's three metrics, then average precision and
-    AUROC of each baseline, as "average_precision:NAME" and "auroc:NAME".
+    Columns: name, group, positives, prevalence, train_positives, the model's metrics, more of the model, then average
+    precision and AUROC of each baseline, as "average_precision:NAME" and "auroc:NAME".
+
+    Args:
+        model: What was measured of it.
+        baselines: And of each baseline.
+        more: Further columns about the model, `(targets,)` each.
     """
     columns: dict[str, Sequence[Any] | NDArray[Any]] = {
         "name": [target.name for target in model.targets],
@@ -172,6 +191,7 @@ def per_target_table(model: Metrics, baselines: Mapping[str, Metrics]) -> str:
         "prevalence": model.prevalence,
         "train_positives": model.train_positives,
         **{name: getattr(model, name) for name in METRICS},
+        **(more or {}),
     }
     for baseline, metrics in baselines.items():
         columns[f"average_precision:{baseline}"] = metrics.average_precision

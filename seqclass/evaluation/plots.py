@@ -39,7 +39,12 @@ class _Panel(NamedTuple):
 
 
 def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapping[str, Scored]) -> None:
-    """Draws precision-recall and ROC curves of a model into a PNG.
+    """Writes the figure of `draw_curves` as a PNG."""
+    draw_curves(labels, model, baselines).savefig(path, dpi=150, bbox_inches="tight", format="png")
+
+
+def draw_curves(labels: Labels, model: Scored, baselines: Mapping[str, Scored]) -> Figure:
+    """Draws precision-recall and ROC curves of a model.
 
     Up to seven targets get a line each. Of more, the median curve and the band between the quartiles are drawn, by
     group where there are up to seven groups, and the targets of best, middle and worst average precision by name.
@@ -47,7 +52,6 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
     unless nothing else remains.
 
     Args:
-        path: The file to write.
         labels: `(samples, targets)` zeros and ones, -1 where one is missing.
         model: What the model scored.
         baselines: What each baseline scored, by name.
@@ -96,7 +100,7 @@ def plot_curves(path: str | Path, labels: Labels, model: Scored, baselines: Mapp
             )
             for entry in legend.get_texts():
                 entry.set_parse_math(False)
-    figure.savefig(path, dpi=150, bbox_inches="tight", format="png")
+    return figure
 
 
 def _panels(

@@ -1,4 +1,4 @@
-"""The evaluation report: a folder with metrics.json, per_target.tsv and curves.png, and a table for the terminal."""
+"""The evaluation report: a folder with a page, figures, tables and predictions, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,28 @@ from rich.markup import escape
 from rich.table import Table
 
 from seqclass.atomic import atomic_folder
-from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline, Labels, Scores, measure, per_target_table
+from seqclass.evaluation.blocks import Blocks, each_by_itself
+from seqclass.evaluation.bootstrap import draw_blocks, interval
+from seqclass.evaluation.calls import THRESHOLD, count_calls, summarise_calls
+from seqclass.evaluation.judgement import RANKING, Judgement, asks_yes_or_no, compare, judge
+from seqclass.evaluation.multilabel import (
+    METRICS,
+    MIN_POSITIVES,
+    Baseline,
+    Labels,
+    Metrics,
+    Scores,
+    measure,
+    per_target_table,
+)
 from seqclass.evaluation.plots import Scored, plot_curves
+from seqclass.evaluation.predictions import FILE, Predictions, save_predictions
+from seqclass.evaluation.reliability_plot import plot_reliability
+from seqclass.evaluation.report_page import write_report_page
 from seqclass.evaluation.single_label import measure_classes
+from seqclass.evaluation.text import classification_report, sentences
+from seqclass.evaluation.trust import are_probabilities, examine
+from seqclass.progress import track
 from seqclass.targets import Target
 
 # So many targets fit on a screen one by one.
@@ -24,6 +43,8 @@ _FEW_TARGETS = 20
 
 # The file by which a report's folder is known.
 MARKER = "metrics.json"
+
+TEXT = "report.txt"
 
 _TITLES = {
     "average_precision": "average precision",
@@ -42,25 +63,37 @@ def write_report(
     provenance: Mapping[str, Any],
     baselines: Mapping[str, Baseline],
     exclusive: Sequence[str] = (),
+    thresholds: NDArray[Any] | None = None,
+    ids: Sequence[str] | None = None,
+    blocks: Blocks | None = None,
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
     """Measures a model and its baselines on the same samples and writes what was found.
 
-    - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets; the
-      targets left out; "accuracy" of exclusive groups; "per_target" where there are at most 20; and "provenance".
+    - `index.html`: all of it on one page, pictures inside.
+    - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets and their
+      95 % intervals; the targets left out; "accuracy" and other figures of exclusive groups; "calls" of yes-or-no
+      targets at thresholds; "probabilities", whether they come true; "comparisons" of the model with each baseline;
+      "bootstrap", how intervals were made; "per_target" where there are at most 20; and "provenance".
     - `per_target.tsv`: every target, the model's metrics and each baseline's.
-    - `curves.png`: precision-recall and ROC curves.
+    - `report.txt`: the same in words, and precision, recall and F1 of every target.
+    - `curves.png`: precision-recall and ROC curves; `reliability.png`, where scores are probabilities.
+    - `predictions.h5`: the scores; see `predictions`.
 
     Args:
         folder: Where to write; appears whole or not at all.
         labels: `(samples, targets)` zeros and ones, -1 where one is missing.
-        scores: `(samples, targets)`, of the model.
+        scores: `(samples, targets)`, of the model. Those from 0 to 1 are taken for probabilities.
         targets: Names and groups, in the order of the columns.
         train_positives: `(targets,)`, how many training samples carry each.
         provenance: What reproduces the figures, anything JSON can hold: data checksum, split, seed, versions.
         baselines: What the model is held against, by name.
         exclusive: Groups of targets of which exactly one is true, whose accuracy is reported too.
+        thresholds: `(targets,)`, from which score on each yes-or-no target is called, chosen beforehand. Default: 0.5
+            of probabilities; other scores are not called.
+        ids: `(samples,)`, what the samples are called. Default: their numbers.
+        blocks: Which samples are not independent. Default: all are.
         min_positives: Targets with fewer positives are listed and left out of means.
         force: Replace the report that stands at `folder`.
 
@@ -77,6 +110,7 @@ def write_report(
         for each in (scores, *(baseline.scores for baseline in baselines.values()))
     )
     measured = dict(zip(baselines, others, strict=True))
+    scorers = {"model": model, **measured}
     metrics: dict[str, Any] = {
         "samples": model.metrics.num_samples,
         "min_positives": min_positives,
@@ -88,21 +122,93 @@ def write_report(
         },
     }
     if len(targets) <= _FEW_TARGETS:
-        metrics["per_target"] = _per_target({"model": model, **measured})
+        metrics["per_target"] = _per_target(scorers)
+    predictions = Predictions(
+        labels=labels,
+        scores=scores,
+        targets=targets,
+        ids=[str(row) for row in range(len(labels))] if ids is None else ids,
+        blocks=each_by_itself(len(labels)) if blocks is None else blocks,
+        exclusive=exclusive,
+        min_positives=min_positives,
+    )
+    judged = _judge(metrics, predictions, scorers)
+    columns: dict[str, Any] = dict(_intervals_of_targets(judged["model"], model.metrics))
+
+    probable = are_probabilities(scores)
+    counts = None
+    if thresholds is not None or probable or not asks_yes_or_no(targets, exclusive):
+        used = np.full(len(targets), THRESHOLD) if thresholds is None else thresholds
+        counts = count_calls(labels, scores, model.metrics, exclusive, used)
+        calls = summarise_calls(counts, model.metrics, exclusive)
+        if calls is not None:
+            chosen = f"{THRESHOLD:g}" if thresholds is None else "thresholds chosen beforehand"
+            metrics["calls"] = {"thresholds": chosen, **calls}
+        columns |= {name: getattr(counts, name) for name in ("precision", "recall", "f1", "mcc")}
+    trust = examine(labels, scores, model.metrics, exclusive) if probable else None
+    if trust is not None:
+        metrics["probabilities"] = trust.summary
+        columns |= {name: getattr(trust, name) for name in ("brier_score", "brier_skill", "calibration_error")}
+    metrics["provenance"] = provenance
+
+    table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()}, columns)
+    text = "\n".join([*sentences(metrics), ""])
+    if counts is not None:
+        text += "\n" + classification_report(model.metrics, counts)
+    with atomic_folder(folder, force=force, holding=MARKER) as partial:
+        held = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+        (partial / MARKER).write_text(held + "\n", encoding="utf-8")
+        (partial / "per_target.tsv").write_text(table, encoding="utf-8")
+        (partial / TEXT).write_text(text, encoding="utf-8")
+        plot_curves(partial / "curves.png", labels, model, measured)
+        if trust is not None and trust.diagrams:
+            plot_reliability(partial / "reliability.png", trust.diagrams)
+        save_predictions(partial / FILE, predictions)
+        write_report_page(partial / "index.html", metrics, table)
+    return metrics
+
+
+def _judge(metrics: dict[str, Any], predictions: Predictions, scorers: Mapping[str, Scored]) -> dict[str, Judgement]:
+    """Judges all scorers on the same draws, and adds figures of classes, intervals and comparisons to the metrics."""
+    labels, targets, exclusive = predictions.labels, predictions.targets, predictions.exclusive
+    draw = draw_blocks(predictions.blocks, len(targets))
+    judged = {
+        name: judge(labels, each.scores, each.metrics, exclusive, draw)
+        for name, each in track(scorers.items(), "Drawing test sets anew", len(scorers), "scorers")
+    }
+    for name, judgement in judged.items():
+        means = metrics["model"] if name == "model" else metrics["baselines"][name]
+        for metric in judgement.means:
+            means[metric]["interval"] = judgement.mean_interval(metric)
     if exclusive:
-        scorers = {"model": scores, **{name: baseline.scores for name, baseline in baselines.items()}}
         metrics["accuracy"] = {
-            group: {name: measure_classes(labels, each, targets, group) for name, each in scorers.items()}
+            group: {
+                name: measure_classes(labels, scorers[name].scores, targets, group)
+                | {"intervals": judgement.class_intervals(group)}
+                for name, judgement in judged.items()
+            }
             for group in exclusive
         }
-    metrics["provenance"] = provenance
-    with atomic_folder(folder, force=force, holding=MARKER) as partial:
-        text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-        (partial / MARKER).write_text(text + "\n", encoding="utf-8")
-        table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()})
-        (partial / "per_target.tsv").write_text(table, encoding="utf-8")
-        plot_curves(partial / "curves.png", labels, model, measured)
-    return metrics
+    metrics["comparisons"] = [
+        comparison
+        for name, judgement in judged.items()
+        if name != "model"
+        for comparison in compare(("model", name), judged["model"], judgement)
+    ]
+    metrics["bootstrap"] = draw.about
+    return judged
+
+
+def _intervals_of_targets(judgement: Judgement, metrics: Metrics) -> dict[str, list[float]]:
+    """The ends of the 95 % intervals of each target's average precision and AUROC, as columns."""
+    if judgement.targets is None:
+        return {}
+    columns: dict[str, list[float]] = {}
+    for name in RANKING:
+        pairs = zip(getattr(metrics, name), getattr(judgement.targets, name), strict=True)
+        ends = [interval(value, drawn, judgement.blocks) or (np.nan, np.nan) for value, drawn in pairs]
+        columns |= {f"{name}_low": [low for low, _ in ends], f"{name}_high": [high for _, high in ends]}
+    return columns
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
@@ -175,7 +281,7 @@ def _per_target(scored: Mapping[str, Scored]) -> list[dict[str, Any]]:
             "positives": int(metrics.positives[column]),
             **{
                 metric: {name: _or_none(getattr(each.metrics, metric)[column]) for name, each in scored.items()}
-                for metric in _TITLES
+                for metric in METRICS
             },
         }
         for column, target in enumerate(metrics.targets)

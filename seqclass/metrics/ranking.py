@@ -1,6 +1,6 @@
-"""Exact AUROC and average precision: how well scores rank the positives above the negatives.
+"""Exact AUROC, average precision and max-F1: how well scores rank the positives above the negatives.
 
-Both follow from one question asked of every positive: how many positives and how many negatives score at least as high?
+They follow from one question asked of every positive: how many positives and how many negatives score at least as high?
 Two plain sorts and a binary search answer it. Ties need no care of their own, scores of any precision are compared as
 they are, and for rare positives the search is short. Definitions as in scikit-learn: AUROC counts a tie as half,
 average precision is the step-wise sum (Fawcett 2006, https://doi.org/10.1016/j.patrec.2005.10.010; Davis and Goadrich
@@ -9,8 +9,6 @@ average precision is the step-wise sum (Fawcett 2006, https://doi.org/10.1016/j.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqclass.errors import EvaluationError
+from seqclass.metrics.columns import map_targets
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-# 16 float32 columns are one cache line: fewer would read the whole matrix from memory for each column.
-# Turning them into rows in tiles that fit the first cache is three times faster than in one go.
-_COLUMNS, _TILE = 16, 1024
 
 # What stands for a label that is not known.
 MISSING = -1
@@ -35,12 +30,14 @@ class Curve:
     """What is found at the threshold that each positive sets, from the highest score to the lowest.
 
     Args:
+        thresholds: `(positives,)`, the positives' scores, falling.
         hits: `(positives,)`, how many positives score at least as high.
         false_alarms: `(positives,)`, how many negatives score at least as high.
         false_alarms_above: `(positives,)`, how many negatives score strictly higher.
         num_negatives: How many negatives there are in all.
     """
 
+    thresholds: NDArray[Any]
     hits: Counts
     false_alarms: Counts
     false_alarms_above: Counts
@@ -65,6 +62,21 @@ class Curve:
         return float(self._precision.mean()) if self.defined else float("nan")
 
     @property
+    def max_f1(self) -> float:
+        """The highest F1 of any threshold; NaN without positives or negatives."""
+        return float(self._f1.max()) if self.defined else float("nan")
+
+    @property
+    def max_f1_threshold(self) -> float:
+        """The score from which on samples are called where F1 is highest, the highest such; NaN where undefined."""
+        return float(self.thresholds[self._f1.argmax()]) if self.defined else float("nan")
+
+    @property
+    def _f1(self) -> Floats:
+        # Between two positives F1 only falls with the threshold, so that none but theirs need be looked at.
+        return 2 * self.hits / (self.hits + self.false_alarms + len(self.hits))
+
+    @property
     def _precision(self) -> Floats:
         return self.hits / (self.hits + self.false_alarms)
 
@@ -85,10 +97,11 @@ class Curve:
 
 
 class RankingMetrics(NamedTuple):
-    """AUROC and average precision of many targets, `(targets,)` each."""
+    """AUROC, average precision and the highest F1 of any threshold, of many targets, `(targets,)` each."""
 
     auroc: Floats
     average_precision: Floats
+    max_f1: Floats
 
 
 def rank(labels: NDArray[Any], scores: NDArray[Any]) -> Curve:
@@ -125,6 +138,7 @@ def rank(labels: NDArray[Any], scores: NDArray[Any]) -> Curve:
             remedy="Look for a diverged training run, or for an overflow in half precision",
         )
     return Curve(
+        thresholds=positives[::-1],
         hits=(len(positives) - np.searchsorted(positives, positives, "left"))[::-1],
         false_alarms=(len(negatives) - np.searchsorted(negatives, positives, "left"))[::-1],
         false_alarms_above=(len(negatives) - np.searchsorted(negatives, positives, "right"))[::-1],
@@ -143,7 +157,7 @@ def average_precision(labels: NDArray[Any], scores: NDArray[Any]) -> float:
 
 
 def rank_targets(labels: NDArray[Any], scores: NDArray[Any], within: NDArray[np.bool_] | None = None) -> RankingMetrics:
-    """AUROC and average precision of every target; NaN for a target without positives or without negatives.
+    """AUROC, average precision and max-F1 of every target; NaN for one without positives or without negatives.
 
     Args:
         labels: `(samples, targets)` zeros and ones; -1 where a label is missing, which leaves the sample out for that
@@ -154,34 +168,14 @@ def rank_targets(labels: NDArray[Any], scores: NDArray[Any], within: NDArray[np.
     Raises:
         EvaluationError: Shapes differ, a label is neither 0 nor 1, or a score is NaN.
     """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if labels.ndim != 2 or labels.shape != scores.shape:
-        raise EvaluationError(
-            f"labels have shape {labels.shape} and scores {scores.shape}, where both should be (samples, targets)",
-            remedy="Pass one label and one score a sample and target",
-        )
     rows = None if within is None or within.all() else np.flatnonzero(within)
 
-    def rank_block(begin: int) -> list[tuple[float, float]]:
-        columns = slice(begin, begin + _COLUMNS)
-        pairs = zip(_turn(labels[:, columns], rows), _turn(scores[:, columns], rows), strict=True)
-        curves = (_rank_column(begin + offset, *pair) for offset, pair in enumerate(pairs))
-        return [(curve.auroc, curve.average_precision) for curve in curves]
+    def measure(target: int, labels: NDArray[Any], scores: NDArray[Any]) -> tuple[float, float, float]:
+        curve = _rank_column(target, labels, scores)
+        return curve.auroc, curve.average_precision, curve.max_f1
 
-    # Sorting releases the interpreter's lock, so threads do run side by side.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        blocks = pool.map(rank_block, range(0, labels.shape[1], _COLUMNS))
-        table = np.array([pair for block in blocks for pair in block], dtype=np.float64).reshape(-1, 2)
-    return RankingMetrics(table[:, 0], table[:, 1])
-
-
-def _turn(matrix: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    if rows is not None:
-        matrix = matrix[rows]
-    turned = np.empty(matrix.shape[::-1], dtype=matrix.dtype)
-    for begin in range(0, len(matrix), _TILE):
-        turned[:, begin : begin + _TILE] = matrix[begin : begin + _TILE].T
-    return turned
+    table = np.array(map_targets(measure, np.asarray(labels), np.asarray(scores), rows), dtype=np.float64)
+    return RankingMetrics(*table.reshape(-1, 3).T)
 
 
 def _rank_column(column: int, labels: NDArray[Any], scores: NDArray[Any]) -> Curve:

@@ -12,6 +12,7 @@ from seqclass.data.loader import MEMORY, StoreLoader
 from seqclass.data.sampling import balanced_weights
 from seqclass.data.store import Store
 from seqclass.errors import TrainingError
+from seqclass.training.throughput import TimedLoader
 
 
 class StoreDataModule(pl.LightningDataModule):
@@ -85,7 +86,7 @@ class StoreDataModule(pl.LightningDataModule):
         weights = None
         if training and self.sampling == "balanced":
             weights = balanced_weights(self.store.layout, self.store.packed_labels(samples))
-        return StoreLoader(
+        return (TimedLoader if training else StoreLoader)(
             self.store,
             samples if training else self.store.distinct(samples),
             self.batch_size,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeFloat
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
@@ -26,6 +26,8 @@ from seqclass.terminal import plain_errors, say, show, take_debug
 from seqclass.training.data import StoreDataModule
 from seqclass.training.fit import OURS, fit_run
 from seqclass.training.learning_rate_finder import find_learning_rate
+from seqclass.training.loggers import LoggerName
+from seqclass.training.monitoring import FIGURE_STEPS
 from seqclass.training.precision import default_precision
 from seqclass.training.task import Recipe
 
@@ -103,6 +105,14 @@ def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str,
     fit.add_argument(
         "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
     )
+    fit.add_argument("--logger", type=LoggerName, default="tensorboard", help="where loss, speed and metrics go")
+    fit.add_argument(
+        "--figure_steps",
+        type=NonNegativeInt,
+        default=FIGURE_STEPS,
+        help="between two drawings of weights and gradients; 0 for none",
+    )
+    fit.add_argument("--profile", action="store_true", help="write a trace of a few training steps to logs/trace.json")
     fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
     _add_judging(fit)
     _add_training(fit, build, defaults)

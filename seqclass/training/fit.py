@@ -16,15 +16,15 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.atomic import atomic_file, check_free
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
-from seqclass.errors import SeqclassError, TrainingError
+from seqclass.errors import EvaluationError, SeqclassError, TrainingError
+from seqclass.evaluation.calibration import calibrate, sentence
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import summary_table
@@ -36,10 +36,14 @@ from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from seqclass.training.data import StoreDataModule
 from seqclass.training.finite import StopAtNonFinite
 from seqclass.training.interruption import Interrupted
+from seqclass.training.loggers import LOGS, LoggerName, build_logger
+from seqclass.training.monitoring import monitors
 from seqclass.training.processes import part
-from seqclass.training.reporting import EpochLines
+from seqclass.training.reporting import RunProgressBar
 from seqclass.training.resume import check_resumable, terms
+from seqclass.training.run_card import log_test_metrics
 from seqclass.training.run_folder import in_place_of_old_run, last_checkpoint, only_writer
+from seqclass.training.step_trace import StepTrace
 from seqclass.training.task import ClassificationTask, Recipe
 
 # These arguments of Lightning's trainer are decided here.
@@ -66,13 +70,14 @@ def fit_run(
     """Trains a model as the options of `fit` say and writes the run's folder.
 
     The folder gets `config.yaml`, `logs/` for TensorBoard, `checkpoints/`, `bundle/` (the epoch with the best mean
-    average precision on validation) and `report/` (its metrics on the test split, which nothing before looks at).
+    average precision on validation, calibrated there) and `report/` (its metrics on the test split, which nothing
+    before looks at).
 
     Args:
         build: Builds the model.
         name: Of the run.
-        options: `out`, `seed`, `force`, `resume`, `init_from`, `checkpoint_minutes`, `evaluate`, `data`, `model`,
-            `recipe` and `trainer`.
+        options: `out`, `seed`, `force`, `resume`, `init_from`, `checkpoint_minutes`, `logger`, `figure_steps`,
+            `profile`, `evaluate`, `data`, `model`, `recipe` and `trainer`.
         save_config: Writes the resolved options to a file.
 
     Returns:
@@ -111,7 +116,10 @@ def _fit(
     store, bundle, recipe = data.store, task.bundle, task.recipe
     agreed = terms(build.__name__, bundle, vars(options.as_flat()))
     checkpoints = RunCheckpoints(out, task.monitor, options.checkpoint_minutes, agreed)
-    callbacks: list[Callback] = [checkpoints, StopAtNonFinite(store), EpochLines(), LearningRateMonitor("step")]
+    callbacks: list[Callback] = [checkpoints, StopAtNonFinite(store)]
+    callbacks += monitors(task, store, vars(options.as_flat()), options.figure_steps)
+    if options.profile:
+        callbacks.append(StepTrace(out / LOGS))
     plugins: list[Any] = [AtomicCheckpointIO()]
     if recipe.apex_amp is not None:
         plugins.append(ApexPrecision(recipe.apex_amp))
@@ -120,7 +128,7 @@ def _fit(
         fuse_norms(bundle.model)
     interactive = sys.stderr.isatty()
     if interactive:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(RunProgressBar(task.monitor))
     try:
         trainer = pl.Trainer(
             **vars(options.trainer),
@@ -140,7 +148,7 @@ def _fit(
         ) from error
     step = check_resumable(last_checkpoint(out), agreed, trainer.world_size) if resumes else None
     # What was logged after the checkpoint is logged again.
-    trainer.logger = TensorBoardLogger(out, name="logs", version="", purge_step=step)
+    trainer.logger = build_logger(options.logger, out, name, step)
     start = str(last_checkpoint(out)) if resumes else None
     if not is_first:
         with suppress(Interrupted):
@@ -153,7 +161,7 @@ def _fit(
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
-            f"{store.num_targets} targets, {trainer.precision}; TensorBoard: tensorboard --logdir {out / 'logs'}"
+            f"{store.num_targets} targets, {trainer.precision}; {_where_logged(options.logger, out)}"
         )
         if origin := bundle.provenance.get("init_from"):
             say(f"starts from {origin['path']}: {', '.join(origin['taken'])}; fresh: {', '.join(origin['fresh'])}")
@@ -179,6 +187,12 @@ def _fit(
             "kept_epoch": kept["epoch"] + 1,
             task.monitor.replace("/", "_"): checkpoints.best,
         }
+        try:
+            bundle = calibrate(bundle, store)
+            say(sentence(bundle.provenance["calibration"]))
+        except EvaluationError as error:
+            say(f"not calibrated: {error.problem}")
+            bundle.provenance["calibration"] = {"none": error.problem}
         bundle.save(out / "bundle", force=resumes)
     if not options.evaluate or not len(store.samples("test")):
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
@@ -191,9 +205,19 @@ def _fit(
         min_positives=options.min_test_positives,
         force=resumes,
     )
+    log_test_metrics(trainer, metrics)
     show(summary_table(metrics))
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
     return metrics
+
+
+def _where_logged(kind: LoggerName, out: Path) -> str:
+    logs = out / LOGS
+    return {
+        "tensorboard": f"TensorBoard: tensorboard --logdir {logs}",
+        "csv": f"figures: {logs / 'metrics.csv'}",
+        "wandb": "figures: Weights & Biases",
+    }[kind]
 
 
 def is_first_process() -> bool:

@@ -20,8 +20,6 @@ from seqclass.data.augment import Augmentation
 from seqclass.data.labels import LabelLayout
 from seqclass.data.loader import Batch
 from seqclass.errors import TrainingError
-from seqclass.evaluation.multilabel import counted_targets
-from seqclass.metrics import MISSING, rank_targets
 from seqclass.predict import probabilities
 from seqclass.training.apex import AmpLevel
 from seqclass.training.averaging import STATISTICS_BATCHES, Averaging, WeightAverage, estimate_statistics
@@ -30,6 +28,7 @@ from seqclass.training.losses import LabelLoss, Loss
 from seqclass.training.optimisers import Optimiser, build_optimiser
 from seqclass.training.schedules import Schedule
 from seqclass.training.stages import stages
+from seqclass.training.validation import Validated, ValidationAnswers
 
 
 @dataclass
@@ -93,6 +92,7 @@ class ClassificationTask(pl.LightningModule):
         monitor: The metric on validation by which the best epoch is known: mean average precision of the yes-or-no
             targets, or where there are none, accuracy.
         learning_rate: The recipe's.
+        validated: The answers on validation, from its end until callbacks have seen them.
 
     Raises:
         TrainingError: The loss is not defined for such targets.
@@ -122,9 +122,8 @@ class ClassificationTask(pl.LightningModule):
         self.plain_loss = LabelLoss(layout)
         self.average = WeightAverage(self.model, recipe.averaging) if recipe.averaging.wanted else None
         self._seen_step = 0
-        self._scores: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._right: list[Tensor] = []
+        self.validated: Validated | None = None
+        self._answers = ValidationAnswers(layout)
 
     @property
     def judged(self) -> Bundle:
@@ -215,35 +214,26 @@ class ClassificationTask(pl.LightningModule):
             logits[:, members] = scores[:, members].log()
         loss = self.plain_loss(logits, batch)
         self.log("valid/loss", loss, batch_size=len(batch.packed), sync_dist=True)
-        for group, classes in zip(self.layout.exclusive, batch.classes(self.layout).unbind(1), strict=True):
-            guess = scores[:, torch.from_numpy(self.layout.members(group)).to(scores.device)].argmax(dim=1)
-            self._right.append((guess == classes)[classes != MISSING].float().cpu())
-        if len(self.layout.binary):
-            columns = torch.from_numpy(self.layout.binary).to(scores.device)
-            labels, present = batch.binary(self.layout).to(torch.int8), batch.present(self.layout)
-            self._labels.append((labels if present is None else torch.where(present, labels, MISSING)).cpu())
-            self._scores.append(scores[:, columns].cpu())
+        self._answers.add(scores, batch)
 
     def on_validation_epoch_end(self) -> None:
-        if self._right:
-            right = torch.cat(self._right)
-            counts = torch.stack([right.sum(), torch.tensor(float(len(right)))]).to(self.device)
-            hits, known = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
-            self.log("valid/accuracy", hits / max(1, known), prog_bar=True)
-        if self._scores:
-            scores, labels = torch.cat(self._scores), torch.cat(self._labels)
-            if self.trainer.world_size > 1:
-                scores, labels = self._gather(scores), self._gather(labels)
-            metrics = rank_targets(labels.numpy(), scores.numpy())
-            known = (labels != MISSING).sum(dim=0).numpy()
-            counted = counted_targets((labels == 1).sum(dim=0).numpy(), known)
-            self.log("valid/average_precision", float(metrics.average_precision[counted].mean()), prog_bar=True)
-            self.log("valid/auroc", float(metrics.auroc[counted].mean()))
-        self._scores, self._labels, self._right = [], [], []
+        self.validated = found = self._answers.finish(self._gather)
+        if self.layout.exclusive:
+            self.log("valid/accuracy", found.accuracy(), prog_bar=True)
+        if len(self.layout.binary):
+            counted = found.counted
+            self.log("valid/average_precision", float(found.ranking.average_precision[counted].mean()), prog_bar=True)
+            self.log("valid/auroc", float(found.ranking.auroc[counted].mean()))
+
+    def on_validation_end(self) -> None:
+        # Callbacks have seen it by now, and it is large.
+        self.validated = None
 
     def _gather(self, values: Tensor) -> Tensor:
         """All ranks' rows; the shares differ in size by at most a row, so the shorter are padded for the exchange."""
         strategy = self.trainer.strategy
+        if self.trainer.world_size == 1 or not values.shape[1]:
+            return values
         counts = strategy.all_gather(torch.tensor(len(values), device=self.device)).flatten()
         padded = F.pad(values.to(self.device), (0, 0, 0, int(counts.max()) - len(values)))
         parts = zip(strategy.all_gather(padded).cpu(), counts.tolist(), strict=True)

@@ -1,0 +1,65 @@
+"""`seqclass evaluate` and `seqclass compare`: how good a model is, and which of several is better."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from seqclass.cli.parsing import add_command, add_force
+from seqclass.terminal import say, show
+
+
+def add_evaluation_commands(commands: Any) -> None:
+    """Adds both to the program's commands."""
+    evaluate = add_command(commands, "evaluate", "judge a bundle on a split of a store, beside baselines", _evaluate)
+    evaluate.add_argument("bundle", help="folder of the bundle")
+    evaluate.add_argument("store", help="store with the bundle's targets")
+    evaluate.add_argument("--split", default="test", help="train, valid or test (default: %(default)s)")
+    evaluate.add_argument(
+        "--out", required=True, help="folder for the report: index.html, metrics.json, predictions.h5 and more"
+    )
+    evaluate.add_argument(
+        "--min-test-positives", type=int, default=10, help="targets with fewer are left out of means (default: 10)"
+    )
+    evaluate.add_argument("--no-baselines", action="store_true", help="leave out the baselines")
+    evaluate.add_argument("--full", action="store_true", help="also print precision, recall and F1 of every target")
+    add_force(evaluate)
+
+    compare = add_command(
+        commands, "compare", "say which of several evaluated runs is better, and how surely", _compare
+    )
+    compare.add_argument("runs", nargs="+", help="two or more folders of runs or reports, judged on the same samples")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from seqclass.bundle import Bundle
+    from seqclass.data.store import Store
+    from seqclass.evaluation.evaluate import evaluate
+    from seqclass.evaluation.report import TEXT, summary_table
+    from seqclass.evaluation.text import sentences
+
+    metrics = evaluate(
+        Bundle.load(options.bundle),
+        Store(options.store),
+        options.out,
+        split=options.split,
+        baselines=not options.no_baselines,
+        min_positives=options.min_test_positives,
+        force=options.force,
+    )
+    show(summary_table(metrics))
+    out = Path(options.out)
+    show(Text((out / TEXT).read_text(encoding="utf-8") if options.full else "\n".join(sentences(metrics))))
+    say(f"wrote {options.out}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from seqclass.evaluation.compare import compare_runs, comparison_table
+    from seqclass.evaluation.text import about_intervals
+
+    found = compare_runs(options.runs)
+    show(comparison_table(found))
+    show(Text("\n".join([*(each["verdict"] for each in found["comparisons"]), about_intervals(found)])))
