@@ -56,7 +56,8 @@ class PrincipalAxes:
         deviation = covariance.diagonal().sqrt()
         deviation[deviation == 0] = 1
         correlation = covariance / deviation[:, None] / deviation
-        variance, axes = (part.to(features.dtype) for part in torch.linalg.eigh(correlation))
+        # PyTorch's own does not converge for some correlations of less than full rank.
+        variance, axes = (torch.from_numpy(part).to(features.dtype) for part in np.linalg.eigh(correlation.numpy()))
         self.variance = variance.clamp(min=0)
         self.axes = axes / deviation[:, None].to(features.dtype)
         for block in _blocks(features):
