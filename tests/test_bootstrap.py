@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_auc_score
 
 from seqclass.evaluation import bootstrap
@@ -80,6 +81,14 @@ def test_an_interval_stays_within_what_is_possible_and_is_none_where_it_says_not
     assert interval(0.5, np.array([0.5, np.nan, np.nan]), 9) is None
 
 
+@pytest.mark.parametrize("blocks", [3, 40, 1000])
+def test_flawless_is_not_taken_for_certain_and_the_interval_is_clopper_and_pearsons(blocks):
+    exact = binomtest(blocks, blocks).proportion_ci(0.95, "exact")
+    assert interval(1.0, np.ones(50), blocks) == pytest.approx([exact.low, 1.0])
+    assert interval(0.0, np.zeros(50), blocks) == pytest.approx([0.0, 1 - exact.low])
+    assert interval(0.5, np.full(50, 0.5), blocks) == pytest.approx([0.5, 0.5])
+
+
 def test_a_mean_over_targets_leaves_out_where_one_is_undefined():
     replicates = np.array([[0.2, np.nan, np.nan], [0.4, 0.6, np.nan], [9.0, 9.0, 9.0]])
     np.testing.assert_allclose(mean_over(np.array([True, True, False]), replicates), [0.3, 0.6, np.nan])
@@ -90,6 +99,12 @@ def test_more_samples_and_targets_are_drawn_less_often_but_never_fewer_than_a_hu
     many = Blocks(np.arange(200_000) // 2000, "stretches")
     assert draw_blocks(many, 200).replicates == 250
     assert draw_blocks(many, 10_000).replicates == 100
+
+
+def test_many_blocks_are_drawn_less_often_as_their_weights_would_not_fit_in_memory(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_MOST_WEIGHTS", 300 * 1000)
+    assert draw_blocks(each_by_itself(1000), 1).replicates == 300
+    assert draw_blocks(each_by_itself(10_000), 1).replicates == 100
 
 
 def test_the_same_seed_draws_the_same_and_each_replicate_as_many_blocks_as_there_are():

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from seqclass.cli.parsing import add_command, add_force
+from seqclass.cli.parsing import add_command, add_force, add_several
 from seqclass.terminal import say, show
 
 
@@ -25,6 +25,11 @@ def add_evaluation_commands(commands: Any) -> None:
         "--min-test-positives", type=int, default=10, help="targets with fewer are left out of means (default: 10)"
     )
     evaluate.add_argument("--no-baselines", action="store_true", help="leave out the baselines")
+    add_several(
+        evaluate,
+        "--homology",
+        "for proteins, also alignment: phmmer, family_hmm or both (slow; needs the package pyhmmer)",
+    )
     evaluate.add_argument("--full", action="store_true", help="also print precision, recall and F1 of every target")
     add_force(evaluate)
 
@@ -47,6 +52,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.out,
         split=options.split,
         baselines=not options.no_baselines,
+        homology=options.homology,
         min_positives=options.min_test_positives,
         force=options.force,
     )

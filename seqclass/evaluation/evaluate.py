@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
 from seqclass.evaluation.baselines import compute_baselines
+from seqclass.evaluation.baselines.homology import Homology, compute_homology
 from seqclass.evaluation.blocks import blocks_of
 from seqclass.evaluation.calls import THRESHOLD
-from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline
+from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline, Scores
 from seqclass.evaluation.report import MARKER, write_report
+from seqclass.evaluation.strata import stratify
 from seqclass.predict import best_device, check_fits, score_samples
 
 
@@ -35,6 +37,7 @@ def evaluate(
     *,
     split: str = "test",
     baselines: bool = True,
+    homology: Sequence[str] = (),
     others: Mapping[str, NDArray[np.float32]] | None = None,
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
@@ -47,6 +50,8 @@ def evaluate(
         out: The folder to write.
         split: "train", "valid" or "test".
         baselines: Also fit the baselines on train and score them on the same samples.
+        homology: Also hold it against "phmmer" or "family_hmm", which take long; proteins only. phmmer also tells how
+            like the training set each sample is.
         others: Scores of the same loci to stand beside, by name, `(loci, targets)`; see `judged_samples`.
         min_positives: Targets with fewer positives in the split are listed and left out of means.
         force: Replace the report that stands at `out`.
@@ -58,14 +63,18 @@ def evaluate(
         OutputExistsError: Something stands at `out` and `force` is false.
         SeqclassError: What stands at `out` is no report or holds an input, or the disk is full.
         StoreError: The store does not fit the bundle.
-        EvaluationError: The split is empty.
+        EvaluationError: The split is empty, or `homology` is asked of what holds no proteins.
+        MissingPackageError: It is asked for without pyhmmer.
+        UnknownNameError: It names no such baseline.
     """
     split = find_name("split", split, SPLITS)
     check_free(out, force, holding=MARKER, inputs=(bundle.path, store.path))
     check_fits(bundle, store)
     samples = judged_samples(store, split)
+    aligned = compute_homology(store, samples, homology) if homology else Homology({}, None)
     scores = score_samples(bundle, store, samples)
     beside = compute_baselines(store, samples) if baselines else {}
+    beside |= aligned.baselines
     beside |= {name: Baseline(values, {}) for name, values in (others or {}).items()}
     provenance = {
         "data": {"store": str(store.path), "sha256": store.checksum(), **store.provenance},
@@ -88,6 +97,9 @@ def evaluate(
         thresholds=_thresholds(bundle),
         ids=_ids(store, samples),
         blocks=blocks_of(store, samples),
+        strata=_strata(
+            store, samples, {"model": scores, **{name: each.scores for name, each in beside.items()}}, aligned.identity
+        ),
         min_positives=min_positives,
         force=force,
     )
@@ -117,6 +129,14 @@ def _thresholds(bundle: Bundle) -> NDArray[np.float64] | None:
     thresholds = np.full(len(bundle.targets), THRESHOLD)
     thresholds[bundle.binary] = bundle.calibration.threshold
     return thresholds
+
+
+def _strata(
+    store: Store, samples: Indices, scorers: Mapping[str, Scores], identity: NDArray[np.float64] | None
+) -> dict[str, dict[str, Any]]:
+    """What `stratify` finds of each scorer, by exclusive group and by the scorer's name."""
+    found = {name: stratify(store, samples, scores, identity=identity) for name, scores in scorers.items()}
+    return {group: {name: each[group] for name, each in found.items()} for group in found["model"]}
 
 
 def _ids(store: Store, samples: Indices) -> list[str]:

@@ -33,7 +33,7 @@ from seqclass.evaluation.predictions import FILE, Predictions, save_predictions
 from seqclass.evaluation.reliability_plot import plot_reliability
 from seqclass.evaluation.report_page import write_report_page
 from seqclass.evaluation.single_label import measure_classes
-from seqclass.evaluation.text import classification_report, sentences
+from seqclass.evaluation.text import classification_report, sentences, strata_lines
 from seqclass.evaluation.trust import are_probabilities, examine
 from seqclass.progress import track
 from seqclass.targets import Target
@@ -66,6 +66,7 @@ def write_report(
     thresholds: NDArray[Any] | None = None,
     ids: Sequence[str] | None = None,
     blocks: Blocks | None = None,
+    strata: Mapping[str, Mapping[str, Any]] | None = None,
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -74,8 +75,9 @@ def write_report(
     - `index.html`: all of it on one page, pictures inside.
     - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets and their
       95 % intervals; the targets left out; "accuracy" and other figures of exclusive groups; "calls" of yes-or-no
-      targets at thresholds; "probabilities", whether they come true; "comparisons" of the model with each baseline;
-      "bootstrap", how intervals were made; "per_target" where there are at most 20; and "provenance".
+      targets at thresholds; "strata", accuracy by likeness to train, length and family size; "probabilities", whether
+      they come true; "comparisons" of the model with each baseline; "bootstrap", how intervals were made; "per_target"
+      where there are at most 20; and "provenance".
     - `per_target.tsv`: every target, the model's metrics and each baseline's.
     - `report.txt`: the same in words, and precision, recall and F1 of every target.
     - `curves.png`: precision-recall and ROC curves; `reliability.png`, where scores are probabilities.
@@ -94,6 +96,7 @@ def write_report(
             of probabilities; other scores are not called.
         ids: `(samples,)`, what the samples are called. Default: their numbers.
         blocks: Which samples are not independent. Default: all are.
+        strata: By exclusive group and by scorer, "model" first, what `stratify` found.
         min_positives: Targets with fewer positives are listed and left out of means.
         force: Replace the report that stands at `folder`.
 
@@ -144,15 +147,18 @@ def write_report(
         if calls is not None:
             chosen = f"{THRESHOLD:g}" if thresholds is None else "thresholds chosen beforehand"
             metrics["calls"] = {"thresholds": chosen, **calls}
+        columns["threshold"] = np.where([target.group in exclusive for target in targets], np.nan, used)
         columns |= {name: getattr(counts, name) for name in ("precision", "recall", "f1", "mcc")}
     trust = examine(labels, scores, model.metrics, exclusive) if probable else None
     if trust is not None:
         metrics["probabilities"] = trust.summary
         columns |= {name: getattr(trust, name) for name in ("brier_score", "brier_skill", "calibration_error")}
+    if strata:
+        metrics["strata"] = strata
     metrics["provenance"] = provenance
 
     table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()}, columns)
-    text = "\n".join([*sentences(metrics), ""])
+    text = "\n".join([*sentences(metrics), "", *strata_lines(metrics)])
     if counts is not None:
         text += "\n" + classification_report(model.metrics, counts)
     with atomic_folder(folder, force=force, holding=MARKER) as partial:

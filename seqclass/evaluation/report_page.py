@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from seqclass.evaluation.text import about_intervals, accuracy_title, with_interval
+from seqclass.evaluation.text import about_intervals, accuracy_title, strata_table, with_interval
 from seqclass.page import picture, table, write_page
 
 _PICTURES = {"curves.png": "Curves", "reliability.png": "Do probabilities come true?"}
@@ -39,7 +39,7 @@ def write_report_page(path: Path, metrics: Mapping[str, Any], per_target: str) -
     if metrics["comparisons"]:
         verdicts = "".join(f"<li>{escape(each['verdict'])}</li>" for each in metrics["comparisons"])
         body.append(f"<h2>Model and baselines</h2><ul>{verdicts}</ul>")
-    body += [*_classes(metrics), *_means(metrics), *_calls(metrics), *_probabilities(metrics)]
+    body += [*_classes(metrics), *_strata(metrics), *_means(metrics), *_calls(metrics), *_probabilities(metrics)]
     for name, heading in _PICTURES.items():
         if path.with_name(name).exists():
             body.append(f"<h2>{heading}</h2>{picture(path.with_name(name), heading)}")
@@ -66,6 +66,13 @@ def _classes(metrics: Mapping[str, Any]) -> list[str]:
         heading = accuracy_title(group, scorers["model"]["classes"]).capitalize()
         pieces.append(f"<h2>{escape(heading)}</h2>{table(header, rows)}")
     return pieces
+
+
+def _strata(metrics: Mapping[str, Any]) -> list[str]:
+    return [
+        f"<h2>Accuracy of {escape(group)}, by what is easy and what is hard</h2>{table(*strata_table(scorers))}"
+        for group, scorers in metrics.get("strata", {}).items()
+    ]
 
 
 def _means(metrics: Mapping[str, Any]) -> list[str]:

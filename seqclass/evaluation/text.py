@@ -64,6 +64,44 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     return [*lines, about_intervals(metrics)]
 
 
+_STRATA = {"identity": "identity to train", "length": "length", "family_size": "samples of the class in train"}
+
+
+def strata_table(scorers: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each stratum's size, the model's accuracy and its mean over classes, each baseline's accuracy.
+
+    Args:
+        scorers: What `stratify` found in one group, "model" first.
+    """
+    header = ["", "samples", "classes"]
+    for name in scorers:
+        header += ["model", "model, mean of classes"] if name == "model" else [name.replace("_", " ")]
+    parts = {"all": [[each] for each in scorers.values()]}
+    for kind in scorers["model"]["strata"]:
+        parts[kind] = [each["strata"][kind] for each in scorers.values()]
+    rows = []
+    for kind, found in parts.items():
+        for ours, *theirs in zip(*found, strict=True):
+            title = "all" if kind == "all" else f"{_STRATA[kind]}: {ours['stratum']}"
+            figures = [ours["accuracy"], ours["family_accuracy"], *(each["accuracy"] for each in theirs)]
+            rows.append([title, f"{ours['samples']:,}", f"{ours['families']:,}", *(f"{each:.3f}" for each in figures)])
+    return header, rows
+
+
+def strata_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Accuracy by strata as lines of text, a section an exclusive group."""
+    lines: list[str] = []
+    for group, scorers in metrics.get("strata", {}).items():
+        header, rows = strata_table(scorers)
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines.append(f"accuracy of {group}")
+        for first, *others in (header, *rows):
+            cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+            lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
+        lines.append("")
+    return lines
+
+
 def about_intervals(metrics: Mapping[str, Any]) -> str:
     """How the intervals were made."""
     drawn = metrics["bootstrap"]

@@ -80,7 +80,8 @@ def log_test_metrics(trainer: pl.Trainer, metrics: Mapping[str, Any]) -> None:
     if accuracy:
         values["test/accuracy"] = sum(accuracy) / len(accuracy)
     found = {name: value for name, value in values.items() if value is not None}
-    log_scalars(trainer, found, max(0, trainer.global_step - 1))
+    # Beyond the last step of training, so that a run that goes on from there hides what is logged anew.
+    log_scalars(trainer, found, trainer.global_step)
     for logger in trainer.loggers:
         logger.finalize("success")
 
