@@ -1,0 +1,93 @@
+"""Language-model pretraining from the command line, with every option under a dotted name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from jsonargparse import ArgumentParser
+
+from seqclass.models import Classifier
+from seqclass.models.registry import FROM_STORE
+from seqclass.terminal import plain_errors, take_debug
+from seqclass.training.experiment import _add_run, _Parser, _run_folder, _save_options
+from seqclass.training.fit import OURS
+from seqclass.training.language_data import LanguageDataModule
+from seqclass.training.language_task import LanguageModel, LanguageRecipe
+from seqclass.training.precision import default_precision
+from seqclass.training.pretrain import pretrain_run
+from seqclass.training.rehearsal import Rehearsal
+
+_FAST = "--fast"
+
+
+def run_pretraining(
+    build: Callable[..., LanguageModel | Classifier],
+    *,
+    name: str,
+    defaults: dict[str, Any] | None = None,
+    rehearsal: Rehearsal | None = None,
+    arguments: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Pretrains a language model as the command line says: `fit` and its options.
+
+    Args:
+        build: Builds the model, or a classifier whose embedding, stem and encoder are to be pretrained. Its typed
+            arguments become `--model.*`; those that say what the store holds, such as `alphabet`, are read from it.
+        name: Of the run; it goes to `runs/NAME` unless `--out` says otherwise.
+        defaults: Other defaults, by dotted name: `{"trainer.max_epochs": 10}`.
+        rehearsal: What `fit --fast` trains on, and how; the run is called `NAME-fast`. Without one there is no --fast.
+        arguments: The command line without the program's name. By default this process's; then bad input ends the
+            process with one red line and exit code 2 (with `--debug`, a traceback).
+
+    Returns:
+        The scores, as in `scores.json`.
+
+    Raises:
+        SeqclassError: Bad input, where `arguments` are given; see the message.
+    """
+    if arguments is None:
+        arguments, debug = take_debug(sys.argv[1:])
+        with plain_errors(debug):
+            return run_pretraining(build, name=name, defaults=defaults, rehearsal=rehearsal, arguments=arguments)
+    if rehearsal is not None and _FAST in arguments:
+        name = f"{name}-fast"
+        defaults = (defaults or {}) | rehearsal.defaults(name)
+    fit = _fit_parser(build, name, defaults or {}, rehearsal)
+    parser = _Parser(description=inspect.getdoc(build))
+    parser.add_subcommands(dest="subcommand").add_subcommand("fit", fit)
+    options = parser.parse_args(list(arguments)).fit
+    if rehearsal is not None and options.fast:
+        rehearsal.prepare(name, options.data.store)
+    return pretrain_run(build, name, options, lambda file: _save_options(fit, options, file))
+
+
+def _fit_parser(
+    build: Callable[..., LanguageModel | Classifier], name: str, defaults: dict[str, Any], rehearsal: Rehearsal | None
+) -> ArgumentParser:
+    fit = _Parser(description="Train on sequences without labels, keep the best epoch on validation, tell its bits.")
+    _add_run(fit, _run_folder(name))
+    if rehearsal is not None:
+        fit.add_argument(_FAST, action="store_true", help="a rehearsal on simulated data, in under a minute")
+    fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and what is hidden")
+    fit.add_argument(
+        "--model_name", type=str, default=build.__name__, help="what a configuration file is for; not to be changed"
+    )
+    fit.add_class_arguments(LanguageDataModule, "data", skip={"along_tape", "seed"})
+    skipped: set[str | int] = {argument for argument in FROM_STORE if argument in inspect.signature(build).parameters}
+    fit.add_function_arguments(build, "model", skip=skipped)
+    fit.add_class_arguments(LanguageRecipe, "recipe")
+    fit.add_class_arguments(pl.Trainer, "trainer", skip=set(OURS))
+    fit.set_defaults(
+        {
+            "trainer.max_epochs": 10,
+            "trainer.precision": default_precision(),
+            "trainer.log_every_n_steps": 20,
+            "trainer.gradient_clip_val": 1.0,
+            **defaults,
+        }
+    )
+    return fit
