@@ -15,10 +15,12 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: var(--text); background: var(--paper); overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; overflow-wrap: normal; }
+.wide { overflow-x: auto; width: max-content; max-width: min(100vw - 2rem, 50vw + 27rem); }
+table { border-collapse: collapse; overflow-wrap: normal; }
 td, th { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
-th { border-bottom: 1px solid var(--line); } th.number, td.number { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
+th { border-bottom: 1px solid var(--line); vertical-align: bottom; } th.number, td.number { text-align: right; }
+th.number { min-width: 4rem; } td:first-child { min-width: 7rem; }
+td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td small, p small { color: var(--faint); } img { max-width: 100%; background: #fff; border-radius: .3rem; }
 pre { white-space: pre-wrap; font-size: .8rem; }
 .grade { display: inline-block; min-width: 3.2rem; text-align: center; border-radius: .3rem; padding: 0 .4rem; }

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from class_stores import make_classes, random_proteins
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
+from seqclass.bundle import Bundle
 from seqclass.calibration import Calibration
 from seqclass.cli import main
 from seqclass.data.store import Store
 from seqclass.evaluation.predictions import load_predictions
+from seqclass.models import create_model
 
 
 @pytest.fixture
@@ -104,6 +108,77 @@ def test_a_calibrated_bundle_is_called_at_the_thresholds_that_validation_chose(r
     calls = held.scores >= np.array(thresholds, dtype=np.float32)
     expected = np.mean([matthews_corrcoef(*pair) for pair in zip(held.labels.T, calls.T, strict=True)])
     assert metrics["calls"]["macro"]["mcc"] == pytest.approx(expected)
+
+
+@pytest.fixture
+def families(tmp_path, monkeypatch):
+    """Two test proteins like one of train, one like none, and a bundle that calls everything by the first family."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    known, other, stranger = random_proteins(random, [80, 300, 80])
+    held = [known, other, stranger]
+    split = ["train"] * 2 + ["valid"] * 2 + ["test"] * 3
+    store = make_classes(tmp_path / "p.h5", [known, other, known, other, *held], [0, 1, 0, 1, 0, 1, 1], split)
+    model = create_model("kmer_logreg", num_targets=2, alphabet="protein").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    Bundle(model, list(store.targets), [1, 1], exclusive=["family"]).save("bundle")
+    return store
+
+
+def test_classes_are_told_apart_by_likeness_to_train_and_by_length(families, capsys):
+    pytest.importorskip("pyhmmer", reason="needs the pyhmmer package")
+    main(["evaluate", "bundle", "p.h5", "--out", "report", "--homology", "phmmer", "--full"])
+    said = capsys.readouterr().out
+    metrics = json.loads(Path("report/metrics.json").read_text())
+    strata = metrics["strata"]["family"]
+    assert list(strata) == ["model", *metrics["baselines"]]
+    found = {name: [row["accuracy"] for row in strata[name]["strata"]["identity"]] for name in ("model", "phmmer")}
+    # "none", then "above 50 %": the model says the first family of all, phmmer of what it cannot find.
+    assert found == {"model": [0, 0.5], "phmmer": [0, 1]}
+    assert [row["samples"] for row in strata["model"]["strata"]["length"]] == [2, 1]
+    assert any("phmmer" in each["verdict"] for each in metrics["comparisons"])
+    page = Path("report/index.html").read_text()
+    for line in ("identity to train: none", "identity to train: above 50 %", "length: 64-127"):
+        assert line in said
+        assert line in page
+
+
+def test_families_left_out_of_train_are_told_from_known_ones_in_the_report(families, capsys):
+    random = np.random.default_rng(1)
+    store = make_classes(
+        Path("u.h5"), random_proteins(random, [60] * 9), [0, 1, 0, 1, 0, 1, 2, 2, 2], ["train"] * 4 + ["test"] * 5
+    )
+    bundle = Bundle.load("bundle")
+    model = create_model("kmer_logreg", num_targets=3, alphabet="protein").eval()
+    left_out = replace(bundle, model=model, targets=list(store.targets), train_positives=[2, 2, 0])
+    for below, called in ((0.999, 0), (0.001, 1)):
+        calibration = Calibration([], [], [], {"family": 1.0}, {"family": below})
+        replace(left_out, calibration=calibration).save("left_out", force=True)
+        main(["evaluate", "left_out", "u.h5", "--out", "report", "--no-baselines", "--force"])
+        found = json.loads(Path("report/metrics.json").read_text())["abstention"]["family"]
+        assert (found["known"], found["unknown"]) == (2, 3)
+        assert (found["kept"], found["abstained"]) == (called, 1 - called)
+        said = capsys.readouterr().out
+        assert f"family, called from a probability of {below} on: {100 * called:.1f} % of 2 samples of known" in said
+        assert f"{100 * called:.1f} % of 3 of classes that train never had" in said
+        assert "Abstaining from unknown classes" in Path("report/index.html").read_text()
+
+
+def test_without_alignment_there_are_no_strata_of_identity(families):
+    main(["evaluate", "bundle", "p.h5", "--out", "report", "--no-baselines"])
+    strata = json.loads(Path("report/metrics.json").read_text())["strata"]["family"]["model"]["strata"]
+    assert list(strata) == ["length", "family_size"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("phmer", "phmmer"), ("phmmer", "this store holds DNA")])
+def test_alignment_that_cannot_be_is_one_line_and_writes_nothing(runs, capsys, name, reason):
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "one/bundle", str(runs.path), "--out", "new", "--homology", name])
+    assert reason in capsys.readouterr().err
+    assert not Path("new").exists()
 
 
 def test_compare_prints_figures_and_which_is_better_in_words(runs, capsys):

@@ -29,11 +29,11 @@ from seqclass.data.loader import Batch, StoreLoader
 from seqclass.data.store import Store, Views
 from seqclass.data.writer import write_store
 from seqclass.errors import TrainingError
+from seqclass.evaluation.confusion import OTHERS, confusion
 from seqclass.models import wrn_transformer_xl
 from seqclass.targets import Target
 from seqclass.training import gradient_flow, loggers, run_experiment
 from seqclass.training.allowance import Allowance
-from seqclass.training.confusion import OTHERS, confusion
 from seqclass.training.data import StoreDataModule
 from seqclass.training.gradient_flow import GradientFlow, Magnitudes, draw_magnitudes, layers, magnitudes, merge
 from seqclass.training.reporting import RunProgressBar, duration
@@ -144,9 +144,9 @@ def test_padding_and_residues_are_those_of_the_batches(store: Store, events: Eve
     np.testing.assert_allclose(values(events, "train/padding_share"), padding, atol=1e-6)
     lengths = store.views.length
     per_sample = [lengths[batch.samples.numpy()].mean() for batch in batches]
-    rates = (np.array(values(events, f"train/{what}_per_second")) for what in ("residues", "samples"))
-    residues, samples = rates
-    np.testing.assert_allclose(residues / samples, per_sample, rtol=1e-5)
+    rates = (np.array(values(events, f"train/{what}_per_second")) for what in ("tokens", "samples"))
+    tokens, samples = rates
+    np.testing.assert_allclose(tokens / samples, per_sample, rtol=1e-5)
     assert len(batches) == len(samples)
 
 
@@ -211,6 +211,12 @@ def test_groups_and_worst_targets_are_those_of_scikit_learn(
 def test_metrics_stand_against_step_epoch_and_time(events: EventAccumulator) -> None:
     by_step, by_epoch = events.Scalars("valid/average_precision"), events.Scalars("valid_by_epoch/average_precision")
     assert [event.step for event in by_epoch] == [1, 2]
+    worst = [tag for tag in events.Tags()["scalars"] if tag.startswith("worst_targets/")]
+    assert len(worst) > WORST
+    for tag in ("valid_groups/average_precision/sites", "valid_groups/auroc/marks", *worst):
+        again = events.Scalars(tag.replace("/", "_by_epoch/", 1))
+        assert [event.value for event in again] == values(events, tag)
+        assert {event.step for event in again} <= {1, 2}
     assert [event.value for event in by_epoch] == [event.value for event in by_step]
     steps = len(events.Scalars("train/loss")) // 2
     assert [event.step for event in by_step] == [steps - 1, 2 * steps - 1]
@@ -260,7 +266,7 @@ def test_scalars_go_to_a_csv_file_and_going_on_keeps_it(store: Store, tmp_path: 
     out = fit(store, tmp_path / "run", "--logger=csv")
     with (out / "logs" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {"train/loss", "train/learning_rate", "train/residues_per_second", "valid/average_precision"} <= set(rows[0])
+    assert {"train/loss", "train/learning_rate", "train/tokens_per_second", "valid/average_precision"} <= set(rows[0])
     losses = [row["step"] for row in rows if row["train/loss"]]
     assert losses == [str(step) for step in range(len(losses))]
     fit(store, out, "--logger=csv", "--trainer.max_epochs=3", "--resume")

@@ -10,15 +10,18 @@ from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
     classification_report,
+    confusion_matrix,
     f1_score,
     matthews_corrcoef,
+    recall_score,
     roc_auc_score,
     top_k_accuracy_score,
 )
 
 from seqclass.errors import EvaluationError, OutputExistsError, SeqclassError
 from seqclass.evaluation.multilabel import Baseline
-from seqclass.evaluation.report import summary_table, write_report
+from seqclass.evaluation.report import show_report, summary_table, write_report
+from seqclass.evaluation.text import sentences
 from seqclass.targets import Target
 
 
@@ -159,6 +162,19 @@ def test_the_model_is_compared_with_every_baseline_and_the_better_is_named(tmp_p
             assert low <= means[metric]["mean"] <= high
 
 
+def test_groups_of_targets_have_intervals_which_for_a_group_of_one_is_the_targets_own(tmp_path):
+    work = job(4)
+    work["targets"] = [Target(f"t{number}", "alone" if number == 2 else "rest") for number in range(4)]
+    metrics = write_report(tmp_path / "report", **work)
+    header, *lines = [line.split("\t") for line in (tmp_path / "report/per_target.tsv").read_text().splitlines()]
+    row = dict(zip(header, lines[2], strict=True))
+    for metric in ("average_precision", "auroc"):
+        low, high = metrics["model"]["groups"]["alone"][metric]["interval"]
+        assert [low, high] == pytest.approx([float(row[f"{metric}_low"]), float(row[f"{metric}_high"])], abs=1e-5)
+        low, high = metrics["model"]["groups"]["rest"][metric]["interval"]
+        assert low < metrics["model"]["groups"]["rest"][metric]["mean"] < high
+
+
 def test_each_target_has_its_interval_and_its_calls_in_the_table(tmp_path):
     work = job(3)
     work["scores"] = 1 / (1 + np.exp(-work["scores"]))
@@ -214,6 +230,69 @@ def test_classes_have_figures_with_intervals_and_ten_of_them_are_called_q10(tmp_
     ours = [line.split()[:6] for line in lines if line.strip().startswith("class ")]
     assert ours == [line.split() for line in theirs.splitlines() if line.strip().startswith("class ")]
     assert "macro avg" in "\n".join(lines)
+
+
+@pytest.fixture
+def two_questions(tmp_path):
+    """A report on three families and on four shapes, some without a label; the true and called classes of each."""
+    random = np.random.default_rng(3)
+    truth = np.stack([random.integers(0, 3, 120), random.integers(0, 4, 120)], axis=1)
+    labels = np.concatenate([np.eye(3, dtype=np.int8)[truth[:, 0]], np.eye(4, dtype=np.int8)[truth[:, 1]]], axis=1)
+    labels[:9, 3:] = -1
+    scores = (labels + 2 * random.random(labels.shape)).astype(np.float32)
+    scores[:, 2] += 2 * labels[:, 2]
+    write_report(
+        tmp_path / "report",
+        labels=labels,
+        scores=scores,
+        targets=[Target(f"{group}{n}", group) for group, size in (("family", 3), ("shape", 4)) for n in range(size)],
+        train_positives=np.ones(7, dtype=int),
+        provenance={},
+        baselines={},
+        exclusive=["family", "shape"],
+    )
+    called = np.stack([scores[:, :3].argmax(axis=1), scores[:, 3:].argmax(axis=1)], axis=1)
+    return tmp_path / "report", {"family": (truth[:, 0], called[:, 0]), "shape": (truth[9:, 1], called[9:, 1])}
+
+
+def test_the_confusion_matrix_of_each_question_is_that_of_scikit_learn(two_questions):
+    report, pairs = two_questions
+    header, *lines = [line.split("\t") for line in (report / "confusion.tsv").read_text().splitlines()]
+    assert header == ["group", "true", "called", "samples"]
+    for group, pair in pairs.items():
+        matrix = confusion_matrix(*pair)
+        found = np.zeros_like(matrix)
+        for _, true, called, samples in (line for line in lines if line[0] == group):
+            found[int(true[-1]), int(called[-1])] = int(samples)
+        np.testing.assert_array_equal(found, matrix)
+    assert imread(report / "confusion.png").std() > 0
+    assert "Which class is taken for which" in (report / "index.html").read_text()
+
+
+def test_each_class_has_its_recall_with_an_interval_that_goes_by_its_own_samples(two_questions):
+    report, pairs = two_questions
+    header, *lines = [line.split("\t") for line in (report / "per_target.tsv").read_text().splitlines()]
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    recalls = np.concatenate([recall_score(*pair, average=None) for pair in pairs.values()])
+    np.testing.assert_allclose([float(row["recall"]) for row in rows], recalls, atol=1e-5)
+    flawless = rows[2]
+    assert float(flawless["recall"]) == float(flawless["recall_high"]) == 1
+    # Clopper and Pearson's, of as many samples as the class has.
+    assert float(flawless["recall_low"]) == pytest.approx(0.025 ** (1 / int(flawless["positives"])), abs=1e-5)
+    low, high, recall = (float(rows[4][name]) for name in ("recall_low", "recall_high", "recall"))
+    # As of a share of independent samples: 1.96 standard errors, nearly.
+    error = np.sqrt(recall * (1 - recall) / int(rows[4]["positives"]))
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert low < recall < high
+
+
+def test_what_is_shown_on_the_screen_ends_with_the_short_text(tmp_path, capsys):
+    metrics = write_report(tmp_path / "report", **job(3))
+    show_report(metrics)
+    said = capsys.readouterr().out
+    assert said.rstrip().endswith("\n".join(sentences(metrics)))
+    assert "mean average precision" in said
+    assert metrics["comparisons"][0]["verdict"] in said
 
 
 def test_a_probability_that_comes_true_has_no_calibration_error_to_speak_of(tmp_path):

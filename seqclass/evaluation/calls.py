@@ -46,12 +46,12 @@ def summarise_calls(counts: BinaryCounts, metrics: Metrics, exclusive: Sequence[
     """Figures of the yes-or-no targets with enough positives, as JSON can hold them; None where there are none.
 
     "micro" has precision, recall and F1 of all their calls together, "macro" the means over targets of these, of
-    Matthews' correlation and of balanced accuracy.
+    Matthews' correlation, of accuracy and of balanced accuracy.
     """
     chosen = metrics.scored & [target.group not in exclusive for target in metrics.targets]
     if not chosen.any():
         return None
-    names = ("precision", "recall", "f1", "mcc", "balanced_accuracy")
+    names = ("precision", "recall", "f1", "mcc", "accuracy", "balanced_accuracy")
     return {
         "targets": int(np.count_nonzero(chosen)),
         "micro": counts.micro(chosen),

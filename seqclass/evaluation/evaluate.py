@@ -20,13 +20,14 @@ from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, find_name
+from seqclass.evaluation.abstention import measure_abstention
 from seqclass.evaluation.baselines import compute_baselines
 from seqclass.evaluation.baselines.homology import Homology, compute_homology
 from seqclass.evaluation.blocks import blocks_of
 from seqclass.evaluation.calls import THRESHOLD
 from seqclass.evaluation.multilabel import MIN_POSITIVES, Baseline, Scores
 from seqclass.evaluation.report import MARKER, write_report
-from seqclass.evaluation.strata import stratify
+from seqclass.evaluation.strata import Strata, read_strata, stratify
 from seqclass.predict import best_device, check_fits, score_samples
 
 
@@ -39,6 +40,7 @@ def evaluate(
     baselines: bool = True,
     homology: Sequence[str] = (),
     others: Mapping[str, NDArray[np.float32]] | None = None,
+    strata: Sequence[str] = (),
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def evaluate(
         homology: Also hold it against "phmmer" or "family_hmm", which take long; proteins only. phmmer also tells how
             like the training set each sample is.
         others: Scores of the same loci to stand beside, by name, `(loci, targets)`; see `judged_samples`.
+        strata: A table and columns of it: accuracy is also told by what stands there; see `read_strata`.
         min_positives: Targets with fewer positives in the split are listed and left out of means.
         force: Replace the report that stands at `out`.
 
@@ -71,6 +74,8 @@ def evaluate(
     check_free(out, force, holding=MARKER, inputs=(bundle.path, store.path))
     check_fits(bundle, store)
     samples = judged_samples(store, split)
+    table, columns = strata[:1], strata[1:]
+    annotations = read_strata(table[0], columns, store.names(samples)) if table else {}
     aligned = compute_homology(store, samples, homology) if homology else Homology({}, None)
     scores = score_samples(bundle, store, samples)
     beside = compute_baselines(store, samples) if baselines else {}
@@ -95,11 +100,16 @@ def evaluate(
         baselines=beside,
         exclusive=bundle.exclusive,
         thresholds=_thresholds(bundle),
-        ids=_ids(store, samples),
+        ids=sample_ids(store, samples),
         blocks=blocks_of(store, samples),
         strata=_strata(
-            store, samples, {"model": scores, **{name: each.scores for name, each in beside.items()}}, aligned.identity
+            store,
+            samples,
+            {"model": scores, **{name: each.scores for name, each in beside.items()}},
+            aligned.identity,
+            annotations,
         ),
+        abstention=_abstention(bundle, store, samples, scores),
         min_positives=min_positives,
         force=force,
     )
@@ -131,15 +141,41 @@ def _thresholds(bundle: Bundle) -> NDArray[np.float64] | None:
     return thresholds
 
 
+def _abstention(bundle: Bundle, store: Store, samples: Indices, scores: Scores) -> dict[str, dict[str, Any]]:
+    """What `measure_abstention` finds, by exclusive group of which validation gave a threshold."""
+    if bundle.calibration is None:
+        return {}
+    labels, counts = store.known_labels(samples), np.asarray(bundle.train_positives, dtype=np.int64)
+    unlabelled_is_unknown = store.provenance.get("policies", {}).get("unseen") == "unknown"
+    return {
+        group: measure_abstention(
+            labels[:, columns],
+            scores[:, columns],
+            counts[columns],
+            bundle.calibration.abstain_below[group],
+            unlabelled_is_unknown=unlabelled_is_unknown,
+        )
+        for group, columns in bundle.groups.items()
+        if bundle.calibration.abstain_below[group] > 0
+    }
+
+
 def _strata(
-    store: Store, samples: Indices, scorers: Mapping[str, Scores], identity: NDArray[np.float64] | None
+    store: Store,
+    samples: Indices,
+    scorers: Mapping[str, Scores],
+    identity: NDArray[np.float64] | None,
+    annotations: Mapping[str, Strata],
 ) -> dict[str, dict[str, Any]]:
     """What `stratify` finds of each scorer, by exclusive group and by the scorer's name."""
-    found = {name: stratify(store, samples, scores, identity=identity) for name, scores in scorers.items()}
+    found = {
+        name: stratify(store, samples, scores, identity=identity, annotations=annotations)
+        for name, scores in scorers.items()
+    }
     return {group: {name: each[group] for name, each in found.items()} for group in found["model"]}
 
 
-def _ids(store: Store, samples: Indices) -> list[str]:
+def sample_ids(store: Store, samples: Indices) -> list[str]:
     """What samples are called: contig:start-end, 0-based and half-open."""
     views = store.views[samples]
     starts, ends = views.start.tolist(), (views.start + views.length).tolist()

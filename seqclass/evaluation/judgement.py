@@ -24,7 +24,8 @@ from seqclass.evaluation.bootstrap import (
 )
 from seqclass.evaluation.multilabel import Floats, Labels, Metrics, Scores
 from seqclass.evaluation.paired import Figure, compare_figures, mcnemar
-from seqclass.evaluation.single_label import call_classes, figures_of
+from seqclass.evaluation.single_label import Calls, call_classes, figures_of
+from seqclass.metrics import ClassCounts
 from seqclass.targets import Target
 
 RANKING = ("average_precision", "auroc")
@@ -85,6 +86,27 @@ def judge(labels: Labels, scores: Scores, metrics: Metrics, exclusive: Sequence[
         classes[group] = {name: Figure(float(value), drawn[name]) for name, value in figures_of(calls.counts).items()}
         right[group] = calls.right
     return Judgement(means, replicates, classes, right, draw.blocks.number)
+
+
+def recall_intervals(calls: Calls, draw: Draw) -> Floats:
+    """The 95 % interval of each class's recall, `(classes, 2)`; NaN where its samples are in fewer than two blocks.
+
+    Only the blocks that hold a class say anything of it, so their number is what an interval goes by.
+
+    Args:
+        calls: Of an exclusive group.
+        draw: Of the samples' blocks.
+    """
+
+    def recall(counts: ClassCounts) -> dict[str, Floats]:
+        return {"recall": np.where(counts.support > 0, counts.recall, np.nan).T}
+
+    classes = len(calls.members)
+    drawn = resample_classes(calls.truth, calls.calls, classes, draw, recall)["recall"]
+    held = np.unique(calls.truth[calls.known] * draw.blocks.number + draw.blocks.index[calls.known])
+    blocks = np.bincount(held // draw.blocks.number, minlength=classes)
+    found = (interval(*each) for each in zip(calls.counts.recall, drawn.T, blocks, strict=True))
+    return np.array([(np.nan, np.nan) if ends is None else ends for ends in found])
 
 
 def asks_yes_or_no(targets: Sequence[Target], exclusive: Sequence[str]) -> bool:

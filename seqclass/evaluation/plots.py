@@ -19,7 +19,11 @@ from seqclass.progress import track
 # vanishes on white paper. Up to as many targets get a line each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _NAMED_STYLES = {"best": (0, (1, 0)), "middle": (0, (5, 1, 1, 1)), "worst": (0, (1, 1))}
-_BASELINE_STYLES = ({"dashes": (7, 2), "color": "0.2"}, {"dashes": (4, 2), "color": "0.4"}, {"dashes": (2, 2)})
+_BASELINE_STYLES = tuple(
+    {"dashes": dashes, "color": colour}
+    for dashes in ((7, 2), (4, 2), (2, 2), (7, 2, 2, 2))
+    for colour in ("0.35", "#8B4513")
+)
 _GRID = np.linspace(0, 1, 501)
 
 
@@ -83,10 +87,10 @@ def draw_curves(labels: Labels, model: Scored, baselines: Mapping[str, Scored]) 
             else:
                 _draw_distribution(panel, metrics, drawn)
         for number, (name, baseline) in enumerate(baselines.items()):
-            style: dict[str, Any] = {"color": "0.6", **_BASELINE_STYLES[number % len(_BASELINE_STYLES)]}
+            style: dict[str, Any] = _BASELINE_STYLES[number % len(_BASELINE_STYLES)]
             for panel in _panels(plots, labels, baseline.scores, drawn, f"curves of {name}"):
                 area = np.median(getattr(baseline.metrics, panel.metric)[drawn])
-                label = f"{area:.3f}  {name}" + (", median" if len(drawn) > 1 else "")
+                label = f"{area:.3f}  {name.replace('_', ' ')}" + (", median" if len(drawn) > 1 else "")
                 panel.axes.plot(_GRID, np.median(panel.curves, axis=0), label=label, linewidth=1.1, **style)
         for axes, title in zip(plots, ("Average precision", "AUROC"), strict=True):
             legend = axes.legend(

@@ -114,7 +114,7 @@ def load_predictions(path: str | Path) -> Predictions:
                 exclusive=json.loads(file.attrs["exclusive"]),
                 min_positives=json.loads(file.attrs["min_positives"]),
             )
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise EvaluationError(
             f"these are no predictions, or they are damaged ({error})",
             remedy="Make them again with 'seqclass evaluate'",

@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from seqclass.atomic import atomic_folder
 from seqclass.evaluation.blocks import Blocks, each_by_itself
-from seqclass.evaluation.bootstrap import draw_blocks, interval
+from seqclass.evaluation.bootstrap import Draw, draw_blocks, interval, mean_over
 from seqclass.evaluation.calls import THRESHOLD, count_calls, summarise_calls
-from seqclass.evaluation.judgement import RANKING, Judgement, asks_yes_or_no, compare, judge
+from seqclass.evaluation.confusion import Answers, confusion_table, plot_confusion
+from seqclass.evaluation.judgement import RANKING, Judgement, asks_yes_or_no, compare, judge, recall_intervals
 from seqclass.evaluation.multilabel import (
     METRICS,
     MIN_POSITIVES,
     Baseline,
+    Floats,
     Labels,
     Metrics,
     Scores,
@@ -32,11 +35,12 @@ from seqclass.evaluation.plots import Scored, plot_curves
 from seqclass.evaluation.predictions import FILE, Predictions, save_predictions
 from seqclass.evaluation.reliability_plot import plot_reliability
 from seqclass.evaluation.report_page import write_report_page
-from seqclass.evaluation.single_label import measure_classes
+from seqclass.evaluation.single_label import Calls, call_classes, measure_classes
 from seqclass.evaluation.text import classification_report, sentences, strata_lines
 from seqclass.evaluation.trust import are_probabilities, examine
 from seqclass.progress import track
 from seqclass.targets import Target
+from seqclass.terminal import show
 
 # So many targets fit on a screen one by one.
 _FEW_TARGETS = 20
@@ -67,6 +71,7 @@ def write_report(
     ids: Sequence[str] | None = None,
     blocks: Blocks | None = None,
     strata: Mapping[str, Mapping[str, Any]] | None = None,
+    abstention: Mapping[str, Mapping[str, Any]] | None = None,
     min_positives: int = MIN_POSITIVES,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -75,12 +80,13 @@ def write_report(
     - `index.html`: all of it on one page, pictures inside.
     - `metrics.json`: "model" and "baselines" (by name, with their settings), each with the means over targets and their
       95 % intervals; the targets left out; "accuracy" and other figures of exclusive groups; "calls" of yes-or-no
-      targets at thresholds; "strata", accuracy by likeness to train, length and family size; "probabilities", whether
-      they come true; "comparisons" of the model with each baseline; "bootstrap", how intervals were made; "per_target"
-      where there are at most 20; and "provenance".
+      targets at thresholds; "strata", accuracy by likeness to train, length and family size; "abstention", from what is
+      abstained; "probabilities", whether they come true; "comparisons" of the model with each baseline; "bootstrap",
+      how intervals were made; "per_target" where there are at most 20; and "provenance".
     - `per_target.tsv`: every target, the model's metrics and each baseline's.
     - `report.txt`: the same in words, and precision, recall and F1 of every target.
     - `curves.png`: precision-recall and ROC curves; `reliability.png`, where scores are probabilities.
+    - `confusion.png` and `confusion.tsv`: which classes of exclusive groups are taken for which.
     - `predictions.h5`: the scores; see `predictions`.
 
     Args:
@@ -97,6 +103,7 @@ def write_report(
         ids: `(samples,)`, what the samples are called. Default: their numbers.
         blocks: Which samples are not independent. Default: all are.
         strata: By exclusive group and by scorer, "model" first, what `stratify` found.
+        abstention: By exclusive group, what `measure_abstention` found.
         min_positives: Targets with fewer positives are listed and left out of means.
         force: Replace the report that stands at `folder`.
 
@@ -135,8 +142,10 @@ def write_report(
         exclusive=exclusive,
         min_positives=min_positives,
     )
-    judged = _judge(metrics, predictions, scorers)
+    draw = draw_blocks(predictions.blocks, len(targets))
+    judged = _judge(metrics, predictions, scorers, draw)
     columns: dict[str, Any] = dict(_intervals_of_targets(judged["model"], model.metrics))
+    classes = {group: call_classes(labels, scores, targets, group) for group in exclusive}
 
     probable = are_probabilities(scores)
     counts = None
@@ -148,13 +157,18 @@ def write_report(
             chosen = f"{THRESHOLD:g}" if thresholds is None else "thresholds chosen beforehand"
             metrics["calls"] = {"thresholds": chosen, **calls}
         columns["threshold"] = np.where([target.group in exclusive for target in targets], np.nan, used)
-        columns |= {name: getattr(counts, name) for name in ("precision", "recall", "f1", "mcc")}
+        names = ("precision", "recall", "f1", "mcc", "accuracy", "balanced_accuracy")
+        columns |= {name: getattr(counts, name) for name in names}
+        if classes:
+            columns |= _intervals_of_recall(classes, draw, len(targets))
     trust = examine(labels, scores, model.metrics, exclusive) if probable else None
     if trust is not None:
         metrics["probabilities"] = trust.summary
         columns |= {name: getattr(trust, name) for name in ("brier_score", "brier_skill", "calibration_error")}
     if strata:
         metrics["strata"] = strata
+    if abstention:
+        metrics["abstention"] = abstention
     metrics["provenance"] = provenance
 
     table = per_target_table(model.metrics, {name: scored.metrics for name, scored in measured.items()}, columns)
@@ -169,15 +183,20 @@ def write_report(
         plot_curves(partial / "curves.png", labels, model, measured)
         if trust is not None and trust.diagrams:
             plot_reliability(partial / "reliability.png", trust.diagrams)
+        if classes:
+            answers = {group: _answers(calls, targets) for group, calls in classes.items()}
+            (partial / "confusion.tsv").write_text(confusion_table(answers), encoding="utf-8")
+            plot_confusion(partial / "confusion.png", answers)
         save_predictions(partial / FILE, predictions)
         write_report_page(partial / "index.html", metrics, table)
     return metrics
 
 
-def _judge(metrics: dict[str, Any], predictions: Predictions, scorers: Mapping[str, Scored]) -> dict[str, Judgement]:
+def _judge(
+    metrics: dict[str, Any], predictions: Predictions, scorers: Mapping[str, Scored], draw: Draw
+) -> dict[str, Judgement]:
     """Judges all scorers on the same draws, and adds figures of classes, intervals and comparisons to the metrics."""
     labels, targets, exclusive = predictions.labels, predictions.targets, predictions.exclusive
-    draw = draw_blocks(predictions.blocks, len(targets))
     judged = {
         name: judge(labels, each.scores, each.metrics, exclusive, draw)
         for name, each in track(scorers.items(), "Drawing test sets anew", len(scorers), "scorers")
@@ -186,6 +205,7 @@ def _judge(metrics: dict[str, Any], predictions: Predictions, scorers: Mapping[s
         means = metrics["model"] if name == "model" else metrics["baselines"][name]
         for metric in judgement.means:
             means[metric]["interval"] = judgement.mean_interval(metric)
+    _add_group_intervals(metrics["model"].get("groups", {}), judged["model"], scorers["model"].metrics)
     if exclusive:
         metrics["accuracy"] = {
             group: {
@@ -205,6 +225,18 @@ def _judge(metrics: dict[str, Any], predictions: Predictions, scorers: Mapping[s
     return judged
 
 
+def _add_group_intervals(groups: Mapping[str, Any], judgement: Judgement, metrics: Metrics) -> None:
+    """Adds the 95 % intervals of the means over each group's targets."""
+    if judgement.targets is None:
+        return
+    for group, means in groups.items():
+        members = metrics.scored & [target.group == group for target in metrics.targets]
+        for name in RANKING:
+            if means[name]["mean"] is not None:
+                drawn = mean_over(members, getattr(judgement.targets, name))
+                means[name]["interval"] = interval(means[name]["mean"], drawn, judgement.blocks)
+
+
 def _intervals_of_targets(judgement: Judgement, metrics: Metrics) -> dict[str, list[float]]:
     """The ends of the 95 % intervals of each target's average precision and AUROC, as columns."""
     if judgement.targets is None:
@@ -215,6 +247,30 @@ def _intervals_of_targets(judgement: Judgement, metrics: Metrics) -> dict[str, l
         ends = [interval(value, drawn, judgement.blocks) or (np.nan, np.nan) for value, drawn in pairs]
         columns |= {f"{name}_low": [low for low, _ in ends], f"{name}_high": [high for _, high in ends]}
     return columns
+
+
+def _intervals_of_recall(classes: Mapping[str, Calls], draw: Draw, targets: int) -> dict[str, Floats]:
+    """The ends of the 95 % intervals of each class's recall, as columns; NaN at yes-or-no targets."""
+    ends = np.full((targets, 2), np.nan)
+    for calls in classes.values():
+        ends[calls.members] = recall_intervals(calls, draw)
+    return {"recall_low": ends[:, 0], "recall_high": ends[:, 1]}
+
+
+def _answers(calls: Calls, targets: Sequence[Target]) -> Answers:
+    known = calls.known
+    return Answers(calls.truth[known], calls.calls[known], [targets[member].name for member in calls.members])
+
+
+def show_report(metrics: Mapping[str, Any], full: str | None = None) -> None:
+    """Prints the content of `metrics.json`: the table, and below it the short text, or what `report.txt` holds.
+
+    Args:
+        metrics: As `write_report` returns them.
+        full: What `report.txt` holds, where that is wanted.
+    """
+    show(summary_table(metrics))
+    show(Text("\n".join(sentences(metrics)) if full is None else full))
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:

@@ -8,10 +8,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from seqclass.evaluation.text import about_intervals, accuracy_title, strata_table, with_interval
+from seqclass.evaluation.text import (
+    about_intervals,
+    abstention_table,
+    accuracy_title,
+    strata_table,
+    with_interval,
+)
 from seqclass.page import picture, table, write_page
 
-_PICTURES = {"curves.png": "Curves", "reliability.png": "Do probabilities come true?"}
+_PICTURES = {
+    "confusion.png": "Which class is taken for which",
+    "curves.png": "Curves",
+    "reliability.png": "Do probabilities come true?",
+}
 
 # Longer tables are folded, and those of thousands of families cut.
 _UNFOLDED, _MOST_ROWS = 20, 1000
@@ -28,8 +38,9 @@ def write_report_page(path: Path, metrics: Mapping[str, Any], per_target: str) -
     data = metrics["provenance"].get("data", {})
     store, split = Path(str(data.get("store", ""))).name, metrics["provenance"].get("split", "")
     title = " ".join(["Evaluation", *(["on the split", split] if split else []), *(["of", store] if store else [])])
-    body = [f"<h1>{escape(title)}</h1>", f"<p>{metrics['samples']:,} samples, {metrics['model']['targets']:,} targets"]
     left_out = metrics["left_out"]
+    targets = metrics["model"]["targets"] + len(left_out)
+    body = [f"<h1>{escape(title)}</h1>", f"<p>{metrics['samples']:,} samples, {targets:,} targets"]
     if left_out:
         shown = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
         body.append(
@@ -39,7 +50,8 @@ def write_report_page(path: Path, metrics: Mapping[str, Any], per_target: str) -
     if metrics["comparisons"]:
         verdicts = "".join(f"<li>{escape(each['verdict'])}</li>" for each in metrics["comparisons"])
         body.append(f"<h2>Model and baselines</h2><ul>{verdicts}</ul>")
-    body += [*_classes(metrics), *_strata(metrics), *_means(metrics), *_calls(metrics), *_probabilities(metrics)]
+    body += [*_classes(metrics), *_strata(metrics), *_abstention(metrics), *_means(metrics), *_calls(metrics)]
+    body += _probabilities(metrics)
     for name, heading in _PICTURES.items():
         if path.with_name(name).exists():
             body.append(f"<h2>{heading}</h2>{picture(path.with_name(name), heading)}")
@@ -75,8 +87,15 @@ def _strata(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _abstention(metrics: Mapping[str, Any]) -> list[str]:
+    found = metrics.get("abstention")
+    return [f"<h2>Abstaining from unknown classes</h2>{table(*abstention_table(found))}"] if found else []
+
+
 def _means(metrics: Mapping[str, Any]) -> list[str]:
-    pieces = []
+    pieces: list[str] = []
+    if not metrics["model"]["targets"]:
+        return pieces
     lines = {"model": metrics["model"]}
     lines |= {f"- {name or 'no group'}": means for name, means in metrics["model"].get("groups", {}).items()}
     lines |= {name.replace("_", " "): means for name, means in metrics["baselines"].items()}
@@ -112,7 +131,14 @@ def _calls(metrics: Mapping[str, Any]) -> list[str]:
     calls = metrics.get("calls")
     if not calls:
         return []
-    names = {"precision": "precision", "recall": "recall", "f1": "F1", "mcc": "MCC", "balanced_accuracy": "balanced"}
+    names = {
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "mcc": "MCC",
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+    }
     rows = [
         [f"{kind} average", *(f"{calls[kind][name]:.3f}" if name in calls[kind] else "" for name in names)]
         for kind in ("macro", "micro")
@@ -136,12 +162,21 @@ def _probabilities(metrics: Mapping[str, Any]) -> list[str]:
 
 def _each(per_target: str) -> str:
     header, *rows = (line.split("\t") for line in per_target.splitlines())
-    kept = [number for number, name in enumerate(header) if not name.endswith(("_low", "_high"))]
-    titles = [header[number].replace("_", " ") for number in kept]
-    inner = table(titles, ([row[number] or "-" for number in kept] for row in rows[:_MOST_ROWS]))
+    kept = [name for name in header if not name.endswith(("_low", "_high"))]
+    shown_rows = (dict(zip(header, row, strict=True)) for row in rows[:_MOST_ROWS])
+    inner = table(
+        [name.replace("_", " ") for name in kept], ([_cell(row, name) for name in kept] for row in shown_rows)
+    )
     if len(rows) <= _UNFOLDED:
         return inner
     shown = (
         f"{len(rows):,} targets" if len(rows) <= _MOST_ROWS else f"the first {_MOST_ROWS:,} of {len(rows):,} targets"
     )
     return f"<details><summary>{shown}; all are in per_target.tsv</summary>{inner}</details>"
+
+
+def _cell(row: Mapping[str, str], name: str) -> str:
+    """A field of a line of `per_target.tsv`, with its interval where it has one."""
+    ends = [row.get(f"{name}_{end}") for end in ("low", "high")]
+    shown = row[name] or "-"
+    return f"{float(shown):.3f} ({float(ends[0]):.3f} to {float(ends[1]):.3f})" if ends[0] and ends[1] else shown

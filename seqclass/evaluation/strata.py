@@ -7,17 +7,21 @@ stands beside its mean over families, and beside that of each stratum:
   of the sample; "none" where there is no such alignment. Proteins only.
 - length, in residues.
 - family_size: how many training samples the sample's true class has.
+- whatever a column of a table tells of the samples, such as where they come from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqclass.data.delimited import read_rows
+from seqclass.data.sources.annotations import Columns
 from seqclass.data.store import Indices, Store
 from seqclass.errors import EvaluationError
 from seqclass.evaluation.multilabel import Scores
@@ -34,7 +38,12 @@ class Strata(NamedTuple):
 
 
 def stratify(
-    store: Store, samples: Indices, scores: Scores, *, identity: NDArray[np.floating[Any]] | None = None
+    store: Store,
+    samples: Indices,
+    scores: Scores,
+    *,
+    identity: NDArray[np.floating[Any]] | None = None,
+    annotations: Mapping[str, Strata] | None = None,
 ) -> dict[str, Any]:
     """Accuracy in each exclusive group of targets, as JSON can hold it; a store without one gives {}.
 
@@ -47,6 +56,7 @@ def stratify(
         samples: Indices of the samples that were scored.
         scores: `(samples, targets)`; the highest in a group is what is said.
         identity: `(samples,)` from `compute_homology`, where it was computed.
+        annotations: More strata, by name.
 
     Raises:
         EvaluationError: Shapes do not fit.
@@ -74,8 +84,42 @@ def stratify(
         }
         if identity is not None:
             strata = {"identity": identity_strata(identity[labelled])} | strata
+        told = {name: Strata(each.names, each.of[labelled]) for name, each in (annotations or {}).items()}
+        strata = told | strata
         out[group] = accuracy_by(right, truth, strata)
     return out
+
+
+def read_strata(path: str | Path, columns: Sequence[str], names: Sequence[str]) -> dict[str, Strata]:
+    """Strata of samples by what stands in columns of a table, by the column's name; those without an entry are in none.
+
+    Args:
+        path: CSV or TSV with a row a sequence, and their names in the column id, name or accession, the first of these.
+        columns: Which.
+        names: `(samples,)`, the names of their sequences.
+
+    Raises:
+        SourceError: The table is damaged, or a column does not exist.
+        EvaluationError: A sample has no row.
+    """
+    id = Columns.find(Path(path), columns, None, None, None).id
+    if id is None:
+        raise EvaluationError("there is no column id, name or accession", remedy="Name one so", file=path)
+    rows = {name: cells for _, (name, *cells) in read_rows(path, [id, *columns])}
+    lacking = [name for name in names if name not in rows]
+    if lacking:
+        raise EvaluationError(
+            f"{len(lacking):,} of {len(names):,} samples have no row, such as '{lacking[0]}'",
+            remedy="Give the table that the store was imported from",
+            file=path,
+        )
+    strata = {}
+    for number, column in enumerate(columns):
+        cells = [rows[name][number] for name in names]
+        values = sorted(set(cells) - {""})
+        place = {value: index for index, value in enumerate(values)}
+        strata[column] = Strata(values, np.array([place.get(cell, -1) for cell in cells]))
+    return strata
 
 
 def accuracy_by(

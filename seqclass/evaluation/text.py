@@ -51,7 +51,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         macro, micro = calls["macro"], calls["micro"]
         lines.append(
             f"at {calls['thresholds']}: F1 macro {macro['f1']:.3f}, micro {micro['f1']:.3f}; MCC {macro['mcc']:.3f}; "
-            f"balanced accuracy {macro['balanced_accuracy']:.3f}"
+            f"accuracy {macro['accuracy']:.3f}, balanced {macro['balanced_accuracy']:.3f}"
         )
     for name, figures in metrics.get("probabilities", {}).items():
         what = "probabilities" if name == "targets" else f"probabilities of {name}"
@@ -60,6 +60,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
             f"skill against prevalence {with_interval(figures['brier_skill'], None)}, "
             f"expected calibration error {figures['calibration_error']:.4f}"
         )
+    lines += [_abstention(group, found) for group, found in metrics.get("abstention", {}).items()]
     lines += [comparison["verdict"] for comparison in metrics["comparisons"]]
     return [*lines, about_intervals(metrics)]
 
@@ -82,7 +83,7 @@ def strata_table(scorers: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], l
     rows = []
     for kind, found in parts.items():
         for ours, *theirs in zip(*found, strict=True):
-            title = "all" if kind == "all" else f"{_STRATA[kind]}: {ours['stratum']}"
+            title = "all" if kind == "all" else f"{_STRATA.get(kind, kind)}: {ours['stratum']}"
             figures = [ours["accuracy"], ours["family_accuracy"], *(each["accuracy"] for each in theirs)]
             rows.append([title, f"{ours['samples']:,}", f"{ours['families']:,}", *(f"{each:.3f}" for each in figures)])
     return header, rows
@@ -100,6 +101,41 @@ def strata_lines(metrics: Mapping[str, Any]) -> list[str]:
             lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
         lines.append("")
     return lines
+
+
+def abstention_table(groups: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what `measure_abstention` found, a row an exclusive group."""
+    header = ["", "called from", "known classes", "called", "accuracy", "of the called", "unknown classes", "abstained"]
+    rows = [
+        [
+            group,
+            f"{found['threshold']:.3f}",
+            f"{found['known']:,}",
+            *(with_interval(found[name], None) for name in ("kept", "accuracy", "accuracy_of_kept")),
+            f"{found['unknown']:,}",
+            *(with_interval(found[name], None) for name in ("abstained", "auroc")),
+        ]
+        for group, found in groups.items()
+    ]
+    return [*header, "AUROC of known against unknown"], rows
+
+
+def _abstention(group: str, found: Mapping[str, Any]) -> str:
+    """What `measure_abstention` found, as a sentence."""
+    parts = []
+    if found["known"]:
+        right = found["accuracy_of_kept"]
+        part = f"{_percent(found['kept'])} of {found['known']:,} samples of known classes"
+        parts.append(part + ("" if right is None else f", {_percent(right)} of them rightly"))
+    if found["unknown"]:
+        parts.append(f"{_percent(1 - found['abstained'])} of {found['unknown']:,} of classes that train never had")
+    if found["auroc"] is not None:
+        parts.append(f"AUROC of known against unknown {found['auroc']:.3f}")
+    return f"{group}, called from a probability of {found['threshold']:.3f} on: {'; '.join(parts)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def about_intervals(metrics: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ class _Reading(NamedTuple):
 
     samples: int
     positions: int
-    residues: int | Tensor
+    tokens: int | Tensor
     seconds: float
     waited: float
 
@@ -46,14 +46,14 @@ class _Reading(NamedTuple):
 class Throughput(pl.Callback):
     """Logs, every `log_every_n_steps` optimiser steps, means over the steps since it last did.
 
-    `train/samples_per_second` and `train/residues_per_second` (of all processes together; padding counts for nothing),
+    `train/samples_per_second` and `train/tokens_per_second` (of all processes together; padding is no token),
     `train/padding_share` (of all positions), and `train/data_wait_share` (of the time of training). Validation and what
     is written between epochs are not in that time.
     """
 
     def __init__(self) -> None:
         self._samples = self._positions = 0
-        self._residues: int | Tensor = 0
+        self._tokens: int | Tensor = 0
         self._seconds = self._since = 0.0
         self._waited_before_pause: float | None = None
         self._loader: TimedLoader | None = None
@@ -94,7 +94,7 @@ class Throughput(pl.Callback):
         self._samples += len(batch.samples) * trainer.world_size
         self._positions += positions
         # On a GPU the sum stays there until it is read: asking for it would wait for the step.
-        self._residues = self._residues + (positions if batch.mask is None else batch.mask.sum())
+        self._tokens = self._tokens + (positions if batch.mask is None else batch.mask.sum())
         step = trainer.global_step
         if step > self._logged_step and is_logged(trainer, step - 1):
             self._log(trainer, step)
@@ -113,15 +113,15 @@ class Throughput(pl.Callback):
         before, now = self._logged, self._reading()
         self._logged, self._logged_step = now, step
         seconds, positions = now.seconds - before.seconds, now.positions - before.positions
-        residues = int(now.residues - before.residues)
+        tokens = int(now.tokens - before.tokens)
         values = {
             "train/samples_per_second": (now.samples - before.samples) / seconds,
-            "train/residues_per_second": residues * trainer.world_size / seconds,
-            "train/padding_share": 1 - residues / positions,
+            "train/tokens_per_second": tokens * trainer.world_size / seconds,
+            "train/padding_share": 1 - tokens / positions,
             "train/data_wait_share": min(1.0, (now.waited - before.waited) / seconds),
         }
         log_scalars(trainer, values, step - 1)
 
     def _reading(self) -> _Reading:
         waited = 0.0 if self._loader is None else self._loader.waited
-        return _Reading(self._samples, self._positions, self._residues, self._seconds, waited)
+        return _Reading(self._samples, self._positions, self._tokens, self._seconds, waited)

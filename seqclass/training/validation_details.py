@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from seqclass.bundle import Bundle
 from seqclass.data.labels import LabelLayout
+from seqclass.evaluation.confusion import Answers, draw_answers, draw_confusion
 from seqclass.evaluation.multilabel import MIN_POSITIVES, Metrics
 from seqclass.evaluation.plots import Scored, draw_curves
 from seqclass.metrics import MISSING
 from seqclass.training.allowance import Allowance
-from seqclass.training.confusion import confusion, draw_answers, draw_confusion
 from seqclass.training.loggers import board, log_scalars
 from seqclass.training.validation import Validated
 
@@ -29,12 +29,13 @@ _FEW_TARGETS = 6
 class ValidationDetails(pl.Callback):
     """Logs after each validation of a `ClassificationTask`, in tags that begin with what they are of:
 
-    - `valid_by_epoch/METRIC`: the means again, with the epoch (from 1) where the step would stand.
     - `valid_groups/average_precision/GROUP` and `valid_groups/auroc/GROUP` where yes-or-no targets have several groups;
       `valid_groups/accuracy/GROUP` where several questions have classes.
     - `worst_targets/average_precision/TARGET`, and for classes `worst_targets/recall/GROUP/CLASS`: the ten lowest. One
       that was ever among them goes on being logged. Only targets that means go by can be, and classes of about as many
       samples.
+    - `valid_by_epoch/METRIC`, `valid_groups_by_epoch/...` and `worst_targets_by_epoch/...`: the means and all of these
+      again, with the epoch (from 1) where the step would stand.
     - Pictures: `valid_curves`, `valid_confusion/GROUP`, and `valid_confusion` of the yes-or-no targets.
 
     Args:
@@ -61,13 +62,11 @@ class ValidationDetails(pl.Callback):
         if found is None or not trainer.is_global_zero:
             return
         step = max(0, trainer.global_step - 1)
-        means = {
-            name.replace("valid/", "valid_by_epoch/"): float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("valid/")
-        }
-        log_scalars(trainer, means, trainer.current_epoch + 1)
-        log_scalars(trainer, {**self._by_group(found), **self._worst(found)}, step)
+        means = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("valid/")}
+        details = {**self._by_group(found), **self._worst(found)}
+        log_scalars(trainer, details, step)
+        by_epoch = {name.replace("/", "_by_epoch/", 1): value for name, value in (means | details).items()}
+        log_scalars(trainer, by_epoch, trainer.current_epoch + 1)
         writer = board(trainer)
         if writer is not None and self._allowance.allows("validation pictures"):
             with self._allowance.spend("validation pictures"):
@@ -136,7 +135,7 @@ class ValidationDetails(pl.Callback):
             writer.add_figure("valid_curves", curves, global_step=step, close=False)
         for number, group in enumerate(self._layout.exclusive):
             names = [self._targets[member].name for member in self._layout.members(group)]
-            figure = draw_confusion(*confusion(*_known(found, number), names), title=group)
+            figure = draw_confusion({group: Answers(*_known(found, number), names)})
             writer.add_figure(f"valid_confusion/{group}", figure, global_step=step, close=False)
         if found.num_binary:
             figure = draw_answers(*self._answers(found), THRESHOLD)

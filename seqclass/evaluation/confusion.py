@@ -1,8 +1,10 @@
-"""Which classes are taken for which, as a figure."""
+"""Which classes are taken for which: the confusion matrix, as a figure and as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +17,35 @@ OTHERS = "others"
 
 # Cells are numbered while the numbers can be read, and only the classes most often mistaken stand by themselves.
 _MOST_NUMBERED, _MOST_SHOWN = 12, 30
+
+
+class Answers(NamedTuple):
+    """Of the samples whose class is known, the true and the called one.
+
+    Args:
+        truth: `(samples,)`, indices of classes.
+        guess: `(samples,)`.
+        names: Of the classes.
+    """
+
+    truth: Counts
+    guess: Counts
+    names: Sequence[str]
+
+
+def confusion_table(answers: Mapping[str, Answers]) -> str:
+    """A tab-separated line for each pair of a true and a called class that occurs, and its number of samples.
+
+    Args:
+        answers: By exclusive group.
+    """
+    lines = ["group\ttrue\tcalled\tsamples"]
+    for group, (truth, guess, names) in answers.items():
+        pairs, counts = np.unique(truth * len(names) + guess, return_counts=True)
+        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            true, called = divmod(pair, len(names))
+            lines.append(f"{group}\t{names[true]}\t{names[called]}\t{count}")
+    return "\n".join(lines) + "\n"
 
 
 def confusion(truth: Counts, guess: Counts, names: Sequence[str], most: int = _MOST_SHOWN) -> tuple[Counts, list[str]]:
@@ -41,18 +72,26 @@ def confusion(truth: Counts, guess: Counts, names: Sequence[str], most: int = _M
     return counts, [names[index] for index in shown.tolist()] + [OTHERS] * (size - len(shown))
 
 
-def draw_confusion(counts: Counts, names: Sequence[str], title: str) -> Figure:
-    """Draws a confusion matrix: colours are shares of a row, numbers are samples.
+def draw_confusion(answers: Mapping[str, Answers]) -> Figure:
+    """Draws a confusion matrix of each exclusive group, below one another: colours are shares of a row.
+
+    Where classes are few, numbers of samples stand in the cells.
 
     Args:
-        counts: `(true, guessed)`.
-        names: Of rows and columns.
-        title: Above it.
+        answers: By exclusive group.
     """
-    side = 2.2 + max(0.32 * len(names), 1.0)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    _draw(figure.subplots(), counts, names, title)
+    matrices = {group: confusion(*each) for group, each in answers.items()}
+    sides = [2.2 + max(0.32 * len(names), 1.0) for _, names in matrices.values()]
+    figure = Figure(figsize=(max(sides) + 0.8, sum(sides)), layout="constrained")
+    plots = figure.subplots(len(sides), 1, squeeze=False, height_ratios=sides)[:, 0]
+    for axes, (group, (counts, names)) in zip(plots, matrices.items(), strict=True):
+        _draw(axes, counts, names, group)
     return figure
+
+
+def plot_confusion(path: Path, answers: Mapping[str, Answers]) -> None:
+    """Writes the figure of `draw_confusion` as a PNG."""
+    draw_confusion(answers).savefig(path, dpi=150, bbox_inches="tight", format="png")
 
 
 def draw_answers(counts: Sequence[Counts], titles: Sequence[str], threshold: float) -> Figure:
@@ -66,7 +105,7 @@ def draw_answers(counts: Sequence[Counts], titles: Sequence[str], threshold: flo
     figure = Figure(figsize=(2.6 * len(counts) + 0.4, 2.9), layout="constrained")
     for axes, each, title in zip(figure.subplots(1, len(counts), squeeze=False)[0], counts, titles, strict=True):
         _draw(axes, each, ("no", "yes"), title if len(title) <= 24 else title[:23] + "…")
-        axes.set_xlabel(f"guessed (at {threshold:g})", fontsize=8)
+        axes.set_xlabel(f"called (at {threshold:g})", fontsize=8)
     return figure
 
 
@@ -91,6 +130,6 @@ def _draw(axes: Axes, counts: Counts, names: Sequence[str], title: str) -> None:
                 fontsize=7,
                 color="white" if shares[row, column] > 0.5 else "black",
             )
-    axes.set_xlabel("guessed", fontsize=8)
+    axes.set_xlabel("called", fontsize=8)
     axes.set_ylabel("true", fontsize=8)
     axes.set_title(title, fontsize=9, parse_math=False)
