@@ -1,22 +1,27 @@
-"""Explaining a bundle's predictions on a FASTA file: a table of saliency and a picture a sequence."""
+"""Explaining a bundle's predictions on a FASTA file: a table of saliency, its parts, and a picture a sequence."""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from seqclass.alphabets import DNA
 from seqclass.atomic import atomic_folder, check_free
-from seqclass.attribution.grad_cam import METHODS, grad_cam
+from seqclass.attribution.attribute import IncompleteError, ask, attribute
+from seqclass.attribution.methods import METHODS
 from seqclass.attribution.plots import plot_saliency
 from seqclass.bundle import Bundle
-from seqclass.errors import find_name
+from seqclass.errors import AssemblyError
 from seqclass.predict import LengthPolicy, evaluating, probabilities, read_stretches
 from seqclass.progress import track
 from seqclass.targets import find_target
 
-_TABLE = "saliency.tsv"
+_TABLE, _ARRAYS, _DETAILS = "saliency.tsv", "saliency.npz", "explanation.json"
 
 
 def explain(
@@ -25,72 +30,100 @@ def explain(
     out: str | Path,
     *,
     target: str,
-    method: str = "grad-cam",
-    layer: str = "stem",
     length_policy: LengthPolicy = "error",
     max_plots: int = 20,
     force: bool = False,
+    method: str = "grad-cam",
+    **options: Any,
 ) -> list[Path]:
     """Writes where in each sequence a target's evidence lies.
+
+    Into the folder go `saliency.tsv` (id, 0-based position, letter, saliency); `saliency.npz`, which holds for each
+    stretch an array `(length, letters)` of what each letter contributes, or `(length,)` of methods that know only
+    residues; `explanation.json` with method, target, options, and for each stretch its key in the arrays and, for
+    methods that share out a difference, by how much they miss it; and `NAME.png` of each stretch.
 
     Args:
         bundle: The model.
         fasta: Sequences, plain or gzip.
-        out: Folder to write: `saliency.tsv` (id, 0-based position, letter, saliency), and `NAME.png` of each sequence.
+        out: Folder to write.
         target: Name of the target, or a case-insensitive prefix that is unique.
-        method: "grad-cam" or "hirescam".
-        layer: The sequence block whose activations are used.
         length_policy: What becomes of sequences that a model of a fixed length cannot take; see `seqclass.predict.cut`.
         max_plots: The first so many stretches get a picture; the table holds all.
         force: Replace the explanation that stands at `out`.
+        method: One of `METHODS`.
+        options: Further options of `attribute`: layer, reference, num_references, steps, window, correct_gradient,
+            seed.
 
     Returns:
         The files, the table first.
 
     Raises:
-        UnknownNameError: There is no such target, method, layer or length policy.
+        UnknownNameError: There is no such target, method, layer, reference or length policy.
+        AssemblyError: The method cannot be applied to this model, or its result is beyond tolerance.
         SequenceError: As in `seqclass.predict.predict`; nothing is written then.
         OutputExistsError: Something stands at `out` and `force` is false.
         SeqclassError: What stands at `out` is no explanation or holds an input, or the disk is full.
     """
     check_free(out, force, holding=_TABLE, inputs=(fasta, bundle.path))
     index = find_target(bundle.targets, target)
-    method = find_name("method", method, METHODS)
-    layer = find_name("layer", layer, bundle.model.sequence_layers())
+    method = ask(bundle, index, method=method, **options).name
     unit = "bp" if bundle.alphabet is DNA else "residues"
-    written = [Path(out) / _TABLE]
+    label = method if METHODS[method].faithful else f"{method}\n(not model-faithful)"
+    pictures: list[Path] = []
+    told: list[dict[str, Any]] = []
     used: set[str] = set()
     with (
         atomic_folder(out, force=force, holding=_TABLE) as folder,
         open(folder / _TABLE, "w", encoding="utf-8") as table,
+        zipfile.ZipFile(folder / _ARRAYS, "w", zipfile.ZIP_DEFLATED) as arrays,
         evaluating(bundle.model) as device,
     ):
         table.write("id\tposition\tletter\tsaliency\n")
-        stretches = read_stretches(bundle, fasta, length_policy)
-        for name, start, tokens in track(stretches, "Explaining", unit="sequences"):
-            (saliency,) = grad_cam(bundle, tokens[None], index, method=method, layer=layer)
+        for name, start, tokens in track(read_stretches(bundle, fasta, length_policy), "Explaining", unit="sequences"):
+            try:
+                found = attribute(bundle, [tokens], index, method=method, **options)
+            except IncompleteError as error:
+                raise AssemblyError(
+                    error.problem, remedy=error.remedy, file=fasta, record=f"record '{name}'"
+                ) from error
+            (saliency,) = found.scores
             letters = bundle.alphabet.decode(tokens)
             table.writelines(
                 f"{name}\t{start + place}\t{letter}\t{value:.6g}\n"
                 for place, (letter, value) in enumerate(zip(letters, saliency.tolist(), strict=True))
             )
-            if len(written) > max_plots:
+            key = _key(name, used)
+            with arrays.open(f"{key}.npy", "w") as stream:
+                parts = saliency if found.contributions is None else found.contributions[0]
+                np.lib.format.write_array(stream, np.ascontiguousarray(parts))
+            stretch = {"id": name, "start": start, "end": start + len(tokens), "key": key}
+            told.append(stretch if found.delta is None else stretch | {"delta": float(found.delta[0])})
+            if len(pictures) >= max_plots:
                 continue
             with torch.inference_mode():
                 score = float(probabilities(bundle, torch.from_numpy(tokens[None]).to(device))[0, index])
-            file = _file_name(name, used)
             title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
-            plot_saliency(folder / file, letters, {method: saliency}, title=title, start=start, unit=unit)
-            written.append(Path(out) / file)
-    return written
+            plot_saliency(folder / f"{key}.png", letters, {label: saliency}, title=title, start=start, unit=unit)
+            pictures.append(Path(out) / f"{key}.png")
+        details = {
+            "method": method,
+            "says": METHODS[method].says,
+            "faithful": METHODS[method].faithful,
+            "target": bundle.targets[index].name,
+            "options": {name: value for name, value in options.items() if value is not None},
+            "stretches": told,
+        }
+        (folder / _DETAILS).write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    return [*(Path(out) / name for name in (_TABLE, _ARRAYS, _DETAILS)), *pictures]
 
 
-def _file_name(name: str, used: set[str]) -> str:
-    """A file name made of a sequence's name, not yet in `used`, to which it is added."""
+def _key(name: str, used: set[str]) -> str:
+    """A name of files made of a sequence's name, not yet in `used`, to which it is added."""
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:50].strip(".") or "_"
     number, candidate = 1, stem
     while candidate in used:
         number += 1
         candidate = f"{stem}_{number}"
     used.add(candidate)
-    return f"{candidate}.png"
+    return candidate

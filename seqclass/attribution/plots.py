@@ -1,26 +1,22 @@
-"""Saliency maps as pictures: the whole sequence above, its most salient stretch letter by letter below."""
+"""Saliency along a sequence as a picture: tracks of methods and targets, annotation below them, then letters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import PathPatch
-from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from seqclass.atomic import atomic_file
+from seqclass.alphabets import DNA, PROTEIN
+from seqclass.attribution.logos import at_own_letters, draw_logo
+from seqclass.attribution.plot_features import Feature, arrange, draw_features
+from seqclass.attribution.plot_style import AGAINST, DARK, FOR, MARK, SIGNED_MAP, Width, drawing, number_positions
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; A, C, G, T as sequence logos commonly have them.
-_LETTER_COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
-_TRACK_COLOUR, _AGAINST_COLOUR, _MARK_COLOUR, _OTHER_LETTER = "#0072B2", "#999999", "#F0E442", "#555555"
-_LETTER_FONT = FontProperties(family="DejaVu Sans Mono", weight="bold")
+Values = NDArray[np.floating[Any]]
 
 
 class Mark(NamedTuple):
@@ -34,91 +30,123 @@ class Mark(NamedTuple):
 def plot_saliency(
     path: str | Path,
     sequence: str,
-    tracks: Mapping[str, NDArray[np.float32]],
+    tracks: Mapping[str, Values],
     *,
-    title: str = "",
+    strips: Mapping[str, Values] | None = None,
+    features: Sequence[Feature] = (),
     marks: Sequence[Mark] = (),
+    title: str = "",
     start: int = 0,
     unit: str = "bp",
     detail: int = 60,
+    width: Width = "page",
     force: bool = False,
 ) -> None:
-    """Draws saliency tracks of one sequence into a file whose ending says the format (png, svg, pdf).
+    """Draws saliency of one sequence into a file whose ending says the format (png, svg, pdf).
+
+    From above: a track for each method or target, all on one axis of positions; a heat strip for each that is to take
+    little room; annotation; and the most salient stretch of the last track, letter by letter.
 
     Args:
         path: The file.
         sequence: Letters of the sequence.
         tracks: By name, the saliency of each residue, `(length,)`.
+        strips: As tracks, drawn as colours, each scaled by its own largest value.
+        features: Genes, motifs or domains, as from `read_features`.
+        marks: Known stretches, shaded in all tracks and labelled.
         title: Above the picture.
-        marks: Known stretches, shaded and labelled.
-        start: Coordinate of the first residue.
-        unit: Of the axis.
-        detail: Residues of the lower panel, which shows letters as high as they are salient in the last track.
+        start: Coordinate of the first residue, 0-based.
+        unit: Of the axis: "bp" counts from 0, as BED does, and "residues" from 1.
+        detail: Residues of the lowest panel, which shows letters; 0 for none.
+        width: "column" or "page" of a journal.
         force: Replace what stands at `path`.
 
     Raises:
         OutputExistsError: Something stands at `path` and `force` is false.
+        SeqclassError: The file's ending names no format.
     """
-    length = len(sequence)
-    last = np.asarray(list(tracks.values())[-1])
-    detail = min(detail, length)
-    smooth = np.convolve(np.maximum(last, 0), np.ones(min(15, length)), mode="same")
-    first = int(np.clip(int(smooth.argmax()) - detail // 2, 0, length - detail))
-    figure = Figure(figsize=(7.2, 1.3 * len(tracks) + 2.2), layout="constrained", dpi=200)
-    axes = figure.subplots(len(tracks) + 1, 1, height_ratios=[*[1] * len(tracks), 1.2])
-    for row, (axis, (name, saliency)) in enumerate(zip(axes, tracks.items(), strict=False)):
-        place = start + np.arange(length)
-        axis.fill_between(place, np.maximum(saliency, 0), color=_TRACK_COLOUR, linewidth=0, step="mid")
-        axis.fill_between(place, np.minimum(saliency, 0), color=_AGAINST_COLOUR, linewidth=0, step="mid")
-        axis.axvspan(start + first, start + first + detail, facecolor="none", edgecolor="#555555", linewidth=0.8)
-        _mark(axis, marks, start, labels=row == 0)
-        axis.set_xlim(start, start + length)
-        axis.set_ylabel(name, fontsize=8, parse_math=False)
-    axes[-2].set_xlabel(f"position ({unit})", fontsize=8)
-    _logo(axes[-1], sequence[first : first + detail], last[first : first + detail], start + first)
-    _mark(axes[-1], marks, start, labels=False)
-    axes[-1].set_xlabel(f"the boxed stretch, letter by letter ({unit})", fontsize=8)
-    axes[-1].set_ylabel(list(tracks)[-1], fontsize=8, parse_math=False)
-    for axis in axes:
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        axis.yaxis.get_offset_text().set_size(7)
-    figure.suptitle(title, fontsize=9, parse_math=False)
-    with atomic_file(path, force=force) as partial:
-        figure.savefig(partial)
+    length, strips = len(sequence), strips or {}
+    alphabet = PROTEIN if unit == "residues" else DNA
+    first = start + 1 if alphabet is PROTEIN else start
+    placed = arrange(features, length, width)
+    rows = 1 + max((each.row for each in placed), default=-1)
+    heights = [0.62] * len(tracks) + [0.14] * len(strips) + [0.17 * rows] * (rows > 0)
+    heights += [0.75] * (detail > 0)
+    with drawing(path, width, sum(heights) + 0.75 + 0.12 * len(heights), force=force) as figure:
+        axes = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+        along = axes[: len(axes) - (detail > 0)]
+        for axis, (name, values) in zip(axes, tracks.items(), strict=False):
+            _draw_track(axis, np.asarray(values), first)
+            axis.set_ylabel(name)
+        for axis, (name, values) in zip(axes[len(tracks) :], strips.items(), strict=False):
+            _draw_strip(axis, np.asarray(values), first, name)
+        if rows:
+            draw_features(axes[len(tracks) + len(strips)], placed, first, length)
+        for row, axis in enumerate(along):
+            is_strip = len(tracks) <= row < len(tracks) + len(strips)
+            if not is_strip:
+                _draw_marks(axis, marks, first, labels=row == 0)
+            number_positions(axis, first, length, width)
+            axis.spines["bottom"].set_visible(not is_strip)
+            if axis is not along[-1]:
+                axis.tick_params(labelbottom=False, bottom=False)
+        along[-1].set_xlabel("residue" if alphabet is PROTEIN else f"position ({unit})")
+        if detail:
+            name, values = list({**strips, **tracks}.items())[-1]
+            left, right = most_salient(np.asarray(values), detail)
+            letters = at_own_letters(np.asarray(values), alphabet.encode(sequence), alphabet)[left:right]
+            draw_logo(axes[-1], letters, alphabet, first + left)
+            _draw_marks(axes[-1], marks, first, labels=False)
+            number_positions(axes[-1], first + left, right - left, width)
+            axes[-1].yaxis.set_major_locator(MaxNLocator(3))
+            axes[-1].set(xlabel="the boxed stretch, letter by letter", ylabel=name)
+            for axis in along[: len(tracks)]:
+                axis.axvspan(
+                    first + left - 0.5, first + right - 0.5, facecolor="none", edgecolor=DARK, linewidth=0.6, zorder=3
+                )
+        figure.suptitle(title)
 
 
-def _mark(axis: Axes, marks: Sequence[Mark], start: int, labels: bool) -> None:
+def most_salient(values: Values, width: int) -> tuple[int, int]:
+    """The stretch of up to `width` residues around the peak of the positive values, smoothed over 15 residues."""
+    width = min(width, len(values))
+    smooth = np.convolve(np.maximum(values, 0), np.ones(min(15, len(values))), mode="same")
+    left = int(np.clip(int(smooth.argmax()) - width // 2, 0, len(values) - width))
+    return left, left + width
+
+
+def _draw_track(axes: Axes, values: Values, first: int) -> None:
+    place = first + np.arange(len(values))
+    axes.fill_between(place, np.maximum(values, 0), color=FOR, linewidth=0, step="mid")
+    axes.fill_between(place, np.minimum(values, 0), color=AGAINST, linewidth=0, step="mid")
+    axes.axhline(0, color=DARK, linewidth=0.4)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.yaxis.get_offset_text().set_fontsize(6)
+
+
+def _draw_strip(axes: Axes, values: Values, first: int, name: str) -> None:
+    largest = float(np.abs(values).max()) or 1.0
+    extent = (first - 0.5, first + len(values) - 0.5, 0, 1)
+    axes.imshow(
+        values[None], aspect="auto", cmap=SIGNED_MAP, vmin=-largest, vmax=largest, extent=extent, interpolation="none"
+    )
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_title(name, loc="left", fontsize=6, pad=1.5)
+
+
+def _draw_marks(axes: Axes, marks: Sequence[Mark], first: int, labels: bool) -> None:
     for mark in marks:
-        axis.axvspan(start + mark.start, start + mark.end, color=_MARK_COLOUR, alpha=0.6, zorder=0, linewidth=0)
+        left, right = first + mark.start - 0.5, first + mark.end - 0.5
+        axes.axvspan(left, right, color=MARK, alpha=0.5, zorder=0, linewidth=0)
         if labels:
-            axis.annotate(
+            axes.annotate(
                 mark.label,
-                (start + (mark.start + mark.end) / 2, 1),
+                ((left + right) / 2, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
-                fontsize=7,
-                parse_math=False,
+                fontsize=6,
             )
-
-
-def _logo(axis: Axes, letters: str, heights: NDArray[np.float32], start: int) -> None:
-    """Draws each letter as high as its value, downwards where that is negative."""
-    for offset, (letter, height) in enumerate(zip(letters, heights.tolist(), strict=True)):
-        outline = TextPath((0, 0), letter, size=1, prop=_LETTER_FONT)
-        box = outline.get_extents()
-        to_cell = (
-            Affine2D()
-            .translate(-box.x0, -box.y0)
-            .scale(0.9 / box.width, height / box.height)
-            .translate(start + offset + 0.05, 0)
-        )
-        colour = _LETTER_COLOURS.get(letter, _OTHER_LETTER)
-        axis.add_patch(PathPatch(outline.transformed(to_cell), facecolor=colour, linewidth=0))
-    axis.set_xlim(start, start + len(letters))
-    low, high = float(min(0, heights.min())), float(max(0, heights.max()))
-    axis.set_ylim(low * 1.05, high * 1.05 if high > low else low + 1)
-    axis.axhline(0, color="#555555", linewidth=0.6)
