@@ -7,14 +7,19 @@ Data      Almagro Armenteros et al. 2017 (doi:10.1093/bioinformatics/btx431); th
 Model     Learned embedding, dilated convolutions, a weighted mean and the maximum over residues.
 Expect    See experiments/README.md: measured scores, baselines, hardware, time and seed.
 
+    python experiments/deeploc.py fit --fast
     python experiments/deeploc.py fit --data.store deeploc.h5
     python experiments/deeploc.py test --data.store deeploc.h5
     python experiments/deeploc.py predict proteins.fasta
 """
 
+from pathlib import Path
+
 from seqclass.blocks import DenseHead, LearnedEmbedding, LightAttention, ProtCNNStem
+from seqclass.data.simulate.localisation import simulate_deeploc
+from seqclass.data.sources.deeploc import import_deeploc
 from seqclass.models import SequenceClassifier
-from seqclass.training import run_experiment
+from seqclass.training import Rehearsal, run_experiment
 
 
 def model(
@@ -43,6 +48,11 @@ def model(
     return SequenceClassifier(letters, stem, None, head, None, "protein")
 
 
+def simulate(raw: Path, store: Path) -> None:
+    """Proteins with sorting signals, as DeepLoc 1.0."""
+    import_deeploc(simulate_deeploc(raw, proteins=200, force=True) / "deeploc.fasta", store, force=True)
+
+
 if __name__ == "__main__":
     defaults = {
         "trainer.max_epochs": 10,
@@ -51,4 +61,5 @@ if __name__ == "__main__":
         "recipe.optimiser.weight_decay": 0.05,
         "recipe.averaging.decay": 0.998,
     }
-    run_experiment(model, name="deeploc", defaults=defaults)
+    small = Rehearsal(simulate, {"model.channels": 16, "model.bottleneck": 8, "data.batch_size": 16})
+    run_experiment(model, name="deeploc", defaults=defaults, rehearsal=small)

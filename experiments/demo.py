@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from seqclass.attribution.grad_cam import METHODS, grad_cam
+from seqclass.attribution.attribute import attribute
 from seqclass.attribution.localisation import share_inside
 from seqclass.attribution.plots import Mark, plot_saliency
 from seqclass.bundle import Bundle
@@ -35,6 +35,7 @@ RUN, DATA = Path("runs/demo"), Path("runs/demo-data")
 WINDOW = 200
 SMALL = {"channels": 64, "widths": [64, 128], "strides": [2, 2], "expansion": 2, "embedding": "one-hot"}
 SMALL |= {"layers": 1, "pool": "centre-max", "hidden": 64}
+METHODS = ("grad-cam", "hirescam", "integrated-gradients")
 EXPLAINED = 40  # positive test windows a target
 
 Plants = dict[tuple[str, str], list[Mark]]
@@ -62,7 +63,7 @@ def mean_share(bundle: Bundle, store: Store, samples: np.ndarray, plants: Plants
     shares = []
     for column, target in enumerate(store.targets):
         positive = samples[store.labels(samples)[:, column] == 1][:EXPLAINED]
-        maps = grad_cam(bundle, read_samples(store, positive)[0], column, method=method)
+        maps = attribute(bundle, read_samples(store, positive)[0], column, method=method).scores
         for sample, saliency in zip(positive.tolist(), maps, strict=True):
             sites = planted(store, sample, target.name, plants)
             shares.append(share_inside(saliency, [(site.start, site.end) for site in sites]))
@@ -109,7 +110,7 @@ def main() -> None:
     plot_saliency(
         RUN / "saliency.png",
         store.alphabet.decode(tokens[0]),
-        {method: grad_cam(trained, tokens, column, method=method)[0] for method in METHODS},
+        {method: attribute(trained, tokens, column, method=method).scores[0] for method in METHODS},
         title=f"{place}, target {PAIR_TARGET}, probability {scores[middle]:.2f}; planted motifs in yellow",
         marks=planted(store, sample, PAIR_TARGET, plants),
         start=start,

@@ -6,14 +6,19 @@ Model     ProtCNN: Bileschi et al. 2022 (Nat. Biotechnol. 40, 932-937), by defau
           --model.channels 1100 --model.bottleneck 550 is the published width: for a GPU.
 Expect    See experiments/README.md: measured scores, baselines, hardware, time and seed.
 
+    python experiments/pfam_protcnn.py fit --fast
     python experiments/pfam_protcnn.py fit --data.store pfam.h5
     python experiments/pfam_protcnn.py test --data.store pfam.h5
     python experiments/pfam_protcnn.py predict domains.fasta
 """
 
+from pathlib import Path
+
 from seqclass.blocks import LinearHead, MaxPool, OneHotEmbedding, ProtCNNStem
+from seqclass.data.simulate.families import simulate_pfam
+from seqclass.data.sources.pfam import import_pfam
 from seqclass.models import SequenceClassifier
-from seqclass.training import run_experiment
+from seqclass.training import Rehearsal, run_experiment
 
 
 def model(
@@ -39,6 +44,12 @@ def model(
     return SequenceClassifier(OneHotEmbedding("protein"), stem, None, head, None, "protein")
 
 
+def simulate(raw: Path, store: Path) -> None:
+    """Four families in the Kaggle layout."""
+    import_pfam(simulate_pfam(raw, families=4, force=True) / "random_split", store, force=True)
+
+
 if __name__ == "__main__":
     defaults = {"trainer.max_epochs": 10, "data.batch_size": 64, "recipe.averaging.decay": 0.998}
-    run_experiment(model, name="pfam_protcnn", defaults=defaults)
+    small = Rehearsal(simulate, {"model.channels": 32, "model.bottleneck": 16, "data.batch_size": 16})
+    run_experiment(model, name="pfam_protcnn", defaults=defaults, rehearsal=small)

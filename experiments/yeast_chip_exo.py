@@ -6,14 +6,19 @@ Data      ChIP-exo of Rossi et al. 2021 (doi:10.1038/s41586-021-03314-8) on sacC
 Model     WideResNet stem, two bidirectional Transformer-XL layers, a head over the central bin and the window.
 Expect    See experiments/README.md: measured scores, baselines, hardware, time and seed.
 
+    python experiments/yeast_chip_exo.py fit --fast
     python experiments/yeast_chip_exo.py fit --data.store yeast.h5
     python experiments/yeast_chip_exo.py test --data.store yeast.h5
     python experiments/yeast_chip_exo.py predict promoters.fasta
 """
 
+from pathlib import Path
+
 from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, TransformerXLEncoder, WideResNetStem
+from seqclass.data.simulate.peaks import simulate_peaks
+from seqclass.data.sources.peaks import import_peaks
 from seqclass.models import SequenceClassifier
-from seqclass.training import run_experiment
+from seqclass.training import Rehearsal, run_experiment
 
 
 def model(
@@ -47,5 +52,14 @@ def model(
     return SequenceClassifier(embedding, stem, encoder, head, skip="concatenate")
 
 
+def simulate(raw: Path, store: Path) -> None:
+    """Peaks of five factors on four chromosomes of 20 kb."""
+    simulate_peaks(raw, chromosomes=4, length=20_000, force=True)
+    held_out = {"valid_chroms": ["chr3"], "test_chroms": ["chr4"]}
+    import_peaks(store, genome=raw / "genome.fa", peaks=raw / "peaks", window=400, bin=200, **held_out, force=True)
+
+
 if __name__ == "__main__":
-    run_experiment(model, name="yeast_chip_exo", defaults={"trainer.max_epochs": 12, "data.batch_size": 128})
+    small = Rehearsal(simulate, {"model.widths": (16, 32), "model.channels": 16, "model.hidden": 32})
+    defaults = {"trainer.max_epochs": 12, "data.batch_size": 128}
+    run_experiment(model, name="yeast_chip_exo", defaults=defaults, rehearsal=small)

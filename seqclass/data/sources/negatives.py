@@ -8,7 +8,7 @@ alone. Negatives with the GC content of the positives take that shortcut away (G
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,11 +130,11 @@ def draw_same_gc(
     for number, name in enumerate(SPLITS):
         inside = usable & (split == number)
         others = generator.permutation(np.flatnonzero(inside & ~labelled))
-        wanted = _by_step(step[inside & labelled], ratio)
-        rows = _nearest(wanted, step[others])
+        wanted = round(ratio * int((inside & labelled).sum()))
+        rows = draw_near(step[inside & labelled], step[others], ratio, GC_REACH)
         drawn[others[rows]] = True
-        wanted_in_all += int(wanted.sum())
-        found += [f"{len(rows):,} of {wanted.sum():,} {name}"] if wanted.any() else []
+        wanted_in_all += wanted
+        found += [f"{len(rows):,} of {wanted:,} {name}"] if wanted else []
     positive, rest = gc[labelled & usable], gc[usable & ~labelled]
     if not drawn.any():
         raise SourceError(
@@ -161,25 +161,40 @@ def draw_same_gc(
     return labelled | drawn, notes
 
 
+def draw_near(positives: Indices, offered: Indices, ratio: float, reach: int) -> Indices:
+    """Draws for each positive `ratio` of what is offered, from its own step of some quantity, then from the nearest.
+
+    Args:
+        positives: `(positives,)` the step of each, 0 or more.
+        offered: `(negatives,)` likewise, in the order in which they are drawn within a step.
+        ratio: How many for each positive.
+        reach: How many steps away they may be.
+
+    Returns:
+        Rows of `offered`; fewer than wanted where there are not enough within reach.
+    """
+    return _nearest(_by_step(positives, ratio), offered, reach)
+
+
 def _by_step(steps: Indices, ratio: float) -> Indices:
-    """How many negatives each step of GC share is to give; rounded so that their sum is right."""
-    counts = np.bincount(steps, minlength=round(1 / GC_STEP) + 1)
+    """How many negatives each step is to give; rounded so that their sum is right."""
+    counts = np.bincount(steps)
     wanted: Indices = np.diff(np.rint(ratio * np.cumsum(counts)).astype(np.int64), prepend=0)
     return wanted
 
 
-def _nearest(wanted: Indices, steps: Indices) -> Indices:
+def _nearest(wanted: Indices, steps: Indices, reach: int) -> Indices:
     """Rows of `steps` that fill what is wanted of each step, the nearest first, in their order within a step."""
     order = np.argsort(steps, kind="stable")
     # Steps beyond both ends, which are empty, spare a question at every turn.
-    bounds = np.searchsorted(steps[order], np.arange(-GC_REACH, len(wanted) + GC_REACH + 1))
+    bounds = np.searchsorted(steps[order], np.arange(-reach, len(wanted) + reach + 1))
     begin, end = bounds[:-1].copy(), bounds[1:]
     missing = wanted.copy()
     taken = [order[:0]]
-    for reach in range(GC_REACH + 1):
+    for distance in range(reach + 1):
         for step in np.flatnonzero(missing):
-            low, high = GC_REACH + step - reach, GC_REACH + step + reach
-            left_low, left_high = end[low] - begin[low], (end[high] - begin[high]) * (reach > 0)
+            low, high = reach + step - distance, reach + step + distance
+            left_low, left_high = end[low] - begin[low], (end[high] - begin[high]) * (distance > 0)
             total = min(missing[step], left_low + left_high)
             # From both sides alike, or the mean would move.
             from_low = min(left_low, max(total - left_high, (total + 1) // 2))
@@ -190,7 +205,7 @@ def _nearest(wanted: Indices, steps: Indices) -> Indices:
     return np.concatenate(taken)
 
 
-def ks_distance(first: Shares, second: Shares) -> float:
+def ks_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
     """The two-sample Kolmogorov-Smirnov statistic: the largest distance between two empirical distributions."""
     first, second = np.sort(first), np.sort(second)
     every = np.concatenate([first, second])
