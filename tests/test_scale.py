@@ -15,6 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
+from seqclass.errors import TrainingError
+from seqclass.models import wrn
+from seqclass.training import run_experiment
 
 OPTIONS = [
     *("--model.channels=8", "--model.widths=[8]", "--model.strides=[2]", "--model.expansion=2", "--model.hidden=8"),
@@ -26,6 +29,32 @@ OPTIONS = [
     ),
     *("--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.max_epochs=2", "--baselines=false"),
 ]
+# PyTorch refuses to shard on the CPU unless told by name, cannot gather there what it is to move there, and Lightning
+# does not ask it to. With these three set right, all else of FSDP is real.
+SHARDED_ON_CPU = """
+import functools
+import torch
+import torch.distributed.fsdp as fsdp
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import FSDPStrategy
+from seqclass.cli import main
+
+class OnCPU(FSDPStrategy):
+    root_device = torch.device("cpu")
+
+wrap, whole = fsdp.FullyShardedDataParallel.__init__, fsdp.FullStateDictConfig
+trainer = pl.Trainer.__init__
+fsdp.FullyShardedDataParallel.__init__ = lambda self, *a, **k: wrap(self, *a, **k | {"device_id": torch.device("cpu")})
+fsdp.FullStateDictConfig = lambda **_: whole(offload_to_cpu=False, rank0_only=False)
+
+@functools.wraps(trainer)
+def on_cpu(self, **options):
+    trainer(self, **options | {"strategy": OnCPU()})
+
+pl.Trainer.__init__ = on_cpu
+main()
+"""
+
 TWO = ["--data.batch_size=10", "--trainer.devices=2", "--trainer.strategy=ddp"]
 
 
@@ -63,3 +92,28 @@ def test_one_process_two_and_torchrun_give_the_same_curve_and_weights(
         others = json.loads((run / "report" / "metrics.json").read_text())["per_target"]
         for row, other in zip(scores, others, strict=True):
             assert other["auroc"]["model"] == pytest.approx(row["auroc"]["model"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_that_shard_the_weights_train_as_one_does_and_leave_a_whole_bundle(
+    make_store: Callable[..., Store], tmp_path: Path
+) -> None:
+    store = make_store(window=32, num_samples=200)
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED_ON_CPU)
+    # Both look at weights or gradients as a whole, which a process does not have; so strong that they decide the curve.
+    strong = ["--trainer.gradient_clip_val=0.1", "--recipe.optimiser.weight_decay=0.5"]
+    one = fit([sys.executable, "-m", "seqclass"], store, tmp_path, "one", "--data.batch_size=20", *strong)
+    two = fit([sys.executable, str(script)], store, tmp_path, "two", *TWO, *strong)
+    assert curve(two, "valid/loss") == pytest.approx(curve(one, "valid/loss"), abs=1e-5)
+    weights = Bundle.load(one / "bundle").model.state_dict()
+    for name, value in Bundle.load(two / "bundle").model.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_sharding_on_the_cpu_is_refused_in_one_sentence(make_store: Callable[..., Store], tmp_path: Path) -> None:
+    store = make_store(window=32)
+    arguments = ["fit", f"--data.store={store.path}", f"--out={tmp_path / 'run'}", *OPTIONS, "--trainer.strategy=fsdp"]
+    with pytest.raises(TrainingError, match=r"fsdp.* requires a GPU"):
+        run_experiment(wrn, name="test", arguments=arguments)
+    assert not (tmp_path / "run").exists()

@@ -15,6 +15,7 @@ import torch
 from seqclass.alphabets import PROTEIN
 from seqclass.blocks import CentreMax, DenseHead, OneHotEmbedding, WideResNetStem
 from seqclass.bundle import Bundle
+from seqclass.cli import main
 from seqclass.data.labels import LabelLayout
 from seqclass.data.loader import Batch
 from seqclass.data.simulate.peaks import simulate_peaks
@@ -23,8 +24,9 @@ from seqclass.data.store import Store, Views
 from seqclass.data.tape import read_samples
 from seqclass.data.writer import write_store
 from seqclass.errors import AssemblyError, OutputExistsError, SeqclassError, StoreError, TrainingError
+from seqclass.evaluation.text import sentences
 from seqclass.metrics import rank_targets
-from seqclass.models import SequenceClassifier, protbert, wrn_transformer_xl
+from seqclass.models import SequenceClassifier, protbert, wrn, wrn_transformer_xl
 from seqclass.predict import score_samples
 from seqclass.targets import Target
 from seqclass.training import Recipe, run_experiment
@@ -56,9 +58,10 @@ def fit(store: Store, out: Path, *options: str) -> dict[str, object]:
     return run_experiment(wrn_transformer_xl, name="test", arguments=arguments)
 
 
-def test_a_run_leaves_all_it_promises(store: Store, tmp_path: Path) -> None:
+def test_a_run_leaves_all_it_promises(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     metrics = fit(store, out)
+    assert "\n".join(sentences(metrics)) in capsys.readouterr().out
     for name in ("config.yaml", "checkpoints/best.ckpt", "bundle/config.json", "report/per_target.tsv", "logs"):
         assert (out / name).exists(), name
     assert list((out / "logs").glob("events.out.tfevents.*"))
@@ -89,6 +92,17 @@ def test_a_saved_configuration_repeats_the_run(store: Store, tmp_path: Path) -> 
     first = fit(store, tmp_path / "a", "--seed=5", "--recipe.learning_rate=0.002")
     config = ["fit", f"--config={tmp_path / 'a' / 'config.yaml'}", f"--out={tmp_path / 'b'}"]
     assert run_experiment(wrn_transformer_xl, name="test", arguments=config)["model"] == first["model"]
+    # It says which model it is for, to the command that trains any of them.
+    main([*config[:2], f"--out={tmp_path / 'c'}"])
+    again = json.loads((tmp_path / "c" / "report" / "metrics.json").read_text())
+    assert again["model"] == first["model"]
+
+
+def test_a_configuration_for_another_model_is_refused(store: Store, tmp_path: Path) -> None:
+    arguments = ["fit", f"--data.store={store.path}", f"--out={tmp_path / 'run'}", "--model_name=deepsea"]
+    with pytest.raises(TrainingError, match="for the model 'deepsea', and this one is 'wrn'"):
+        run_experiment(wrn, name="test", arguments=arguments)
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -251,6 +265,23 @@ def test_a_store_without_validation_samples_is_refused(make_store: Callable[...,
     with pytest.raises(TrainingError, match="no target has both positives and negatives"):
         fit(store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_target_that_train_never_has_is_named_and_the_run_goes_on(
+    make_store: Callable[..., Store], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store()
+    with h5py.File(store.path, "r+") as file:
+        rows = np.flatnonzero(file["split"][:] == 0)
+        packed = file["labels"][:]
+        # The second target is the second-highest bit of a row's first byte.
+        packed[rows, 0] &= 0b10111111
+        file["labels"][:] = packed
+    for balance in ("none", "positives", "effective-number"):
+        options = [f"--recipe.loss.balance={balance}", "--evaluate=false", "--trainer.max_epochs=1", "--force"]
+        fit(Store(store.path), tmp_path / "run", *options)
+        assert "warning: 1 of 3 targets have no training example: t1\n" in capsys.readouterr().err
+    Bundle.load(tmp_path / "run" / "bundle")
 
 
 @pytest.mark.parametrize(

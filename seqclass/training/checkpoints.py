@@ -42,8 +42,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoints(Checkpoint):
     """Keeps the weights of the best validation, and what a run needs to go on where it stopped.
 
-    The last checkpoint is written every so many minutes between two batches, after each epoch, and when a signal asks
-    to stop; then `Interrupted` ends training. While gradients add up over batches, it waits for the optimiser's step.
+    Of validations with the same metric, that of the lowest loss is the best, and of these the first. The last
+    checkpoint is written every so many minutes between two batches, after each epoch, and when a signal asks to stop;
+    then `Interrupted` ends training. While gradients add up over batches, it waits for the optimiser's step.
 
     Args:
         out: The run's folder.
@@ -58,6 +59,7 @@ class RunCheckpoints(Checkpoint):
 
     def __init__(self, out: Path, monitor: str, minutes: float, terms: dict[str, str]) -> None:
         self.best: float | None = None
+        self._best_loss = math.inf
         self.best_path = out / CHECKPOINTS / BEST
         self._last_path = last_checkpoint(out)
         self._monitor = monitor
@@ -84,10 +86,11 @@ class RunCheckpoints(Checkpoint):
         return self._seconds_before + time.monotonic() - self._started_at
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "seconds": self.seconds}
+        return {"best": self.best, "best_loss": self._best_loss, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self._seconds_before = state_dict["best"], state_dict["seconds"]
+        self._best_loss = state_dict.get("best_loss", math.inf)
         if self.best is not None and not self.best_path.exists():
             raise TrainingError(
                 "the weights of the best validation so far are gone",
@@ -154,9 +157,11 @@ class RunCheckpoints(Checkpoint):
         self._validated = True
         score = float(trainer.callback_metrics[self._monitor])
         score = -math.inf if math.isnan(score) else score
-        better = self.best is None or score > self.best
+        loss = float(trainer.callback_metrics.get("valid/loss", math.inf))
+        loss = math.inf if math.isnan(loss) else loss
+        better = self.best is None or (score, -loss) > (self.best, -self._best_loss)
         if self._saves and trainer.strategy.reduce_boolean_decision(better):
-            self.best = score
+            self.best, self._best_loss = score, loss
             trainer.save_checkpoint(self.best_path)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

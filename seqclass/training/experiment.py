@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,22 +15,30 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 
 from seqclass.bundle import Bundle
+from seqclass.data.folds import FoldsBy
+from seqclass.data.splits import LEVEL
 from seqclass.data.store import Store
 from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate
 from seqclass.evaluation.multilabel import MIN_POSITIVES
-from seqclass.evaluation.report import summary_table
+from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier
 from seqclass.models.registry import FROM_STORE
 from seqclass.predict import LengthPolicy, write_predictions
-from seqclass.terminal import plain_errors, say, show, take_debug
+from seqclass.terminal import plain_errors, say, take_debug
+from seqclass.training.cross_validation import cross_validate
 from seqclass.training.data import StoreDataModule
+from seqclass.training.ensemble_run import fit_ensemble
 from seqclass.training.fit import OURS, fit_run
 from seqclass.training.learning_rate_finder import find_learning_rate
 from seqclass.training.loggers import LoggerName
 from seqclass.training.monitoring import FIGURE_STEPS
 from seqclass.training.precision import default_precision
+from seqclass.training.rehearsal import Rehearsal
+from seqclass.training.sweep import run_sweep
 from seqclass.training.task import Recipe
+
+_FAST = "--fast"
 
 
 def run_experiment(
@@ -37,9 +46,10 @@ def run_experiment(
     *,
     name: str,
     defaults: dict[str, Any] | None = None,
+    rehearsal: Rehearsal | None = None,
     arguments: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Runs one of fit, lr-find, validate, test and predict on a model, as the command line says.
+    """Runs one of fit, cross-validate, lr-find, validate, test and predict on a model, as the command line says.
 
     Args:
         build: Builds the model. Its typed arguments become `--model.*`; `num_targets`, and `alphabet`, `length` (of the
@@ -47,6 +57,7 @@ def run_experiment(
             takes them, are read from the store.
         name: Of the run; it goes to `runs/NAME` unless `--out` says otherwise.
         defaults: Other defaults, by dotted name: `{"trainer.max_epochs": 10}`.
+        rehearsal: What `fit --fast` trains on, and how; the run is called `NAME-fast`. Without one there is no --fast.
         arguments: The command line without the program's name. By default this process's; then bad input ends the
             process with one red line and exit code 2 (with `--debug`, a traceback).
 
@@ -59,12 +70,25 @@ def run_experiment(
     if arguments is None:
         arguments, debug = take_debug(sys.argv[1:])
         with plain_errors(debug):
-            return run_experiment(build, name=name, defaults=defaults, arguments=arguments)
-    fit = _fit_parser(build, name, defaults or {})
-    config = _parser(build, name, fit, _range_test_parser(build, name, defaults or {})).parse_args(list(arguments))
+            return run_experiment(build, name=name, defaults=defaults, rehearsal=rehearsal, arguments=arguments)
+    if rehearsal is not None and list(arguments[:1]) == ["fit"] and _FAST in arguments:
+        name = f"{name}-fast"
+        defaults = (defaults or {}) | rehearsal.defaults(name)
+    fit = _fit_parser(build, name, defaults or {}, rehearsal)
+    if list(arguments[:1]) == ["sweep"]:
+        return run_sweep(build, name, fit, partial(_save_options, fit), arguments[1:])
+    folds = _cross_validation_parser(build, name, defaults or {})
+    range_test = _range_test_parser(build, name, defaults or {})
+    config = _parser(build, name, fit, range_test, folds).parse_args(list(arguments))
     options = config[config.subcommand]
     if config.subcommand == "fit":
+        if rehearsal is not None and options.fast:
+            rehearsal.prepare(name, options.data.store)
+        if options.ensemble is not None:
+            return fit_ensemble(build, name, options, partial(_save_options, fit))
         return fit_run(build, name, options, lambda file: _save_options(fit, options, file))
+    if config.subcommand == "cross-validate":
+        return cross_validate(build, name, options, partial(_save_options, folds))
     if config.subcommand == "lr-find":
         return find_learning_rate(build, name, options)
     bundle = Bundle.load(options.bundle)
@@ -84,7 +108,7 @@ def run_experiment(
         min_positives=options.min_test_positives,
         force=options.force,
     )
-    show(summary_table(metrics))
+    show_report(metrics)
     return metrics
 
 
@@ -96,34 +120,71 @@ class _Parser(ArgumentParser):
         raise TrainingError(problem.rstrip("."), remedy="See --help for all options") from ex
 
 
-def _fit_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
+def _fit_parser(
+    build: Callable[..., Classifier], name: str, defaults: dict[str, Any], rehearsal: Rehearsal | None
+) -> ArgumentParser:
     fit = _Parser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
-    fit.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
-    fit.add_argument("--out", type=str, default=str(_run_folder(name)), help="folder of the run")
-    fit.add_argument("--force", action="store_true", help="replace a run that exists")
-    fit.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
+    _add_run(fit, _run_folder(name))
+    if rehearsal is not None:
+        fit.add_argument(_FAST, action="store_true", help="a rehearsal on simulated data, in under a minute")
     fit.add_argument(
-        "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
+        "--ensemble",
+        type=int | None,
+        default=None,
+        help="train so many models, of this seed and the following ones, and join them into one bundle",
     )
-    fit.add_argument("--logger", type=LoggerName, default="tensorboard", help="where loss, speed and metrics go")
-    fit.add_argument(
-        "--figure_steps",
-        type=NonNegativeInt,
-        default=FIGURE_STEPS,
-        help="between two drawings of weights and gradients; 0 for none",
-    )
-    fit.add_argument("--profile", action="store_true", help="write a trace of a few training steps to logs/trace.json")
     fit.add_argument("--evaluate", type=bool, default=True, help="judge the best epoch on the test split")
     _add_judging(fit)
     _add_training(fit, build, defaults)
     return fit
 
 
+def _cross_validation_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
+    folds = _Parser(
+        description="Train a model for each fold of train and valid, and judge each sample by the one that did not see "
+        "it. The test split is left alone."
+    )
+    _add_run(folds, _run_folder(f"{name}-folds"))
+    folds.add_argument("--folds", type=int, default=5, help="how many")
+    folds.add_argument(
+        "--by", type=FoldsBy, default="stratified", help="what is divided evenly, or stays whole: see 'data split'"
+    )
+    folds.add_argument(
+        "--clusters", type=str | None, default=None, help="for cluster: the table of MMseqs2 or the .clstr of CD-HIT"
+    )
+    folds.add_argument(
+        "--level", type=float, default=LEVEL, help="for cluster: the Jaccard index of k-mers that joins two sequences"
+    )
+    _add_judging(folds)
+    _add_training(folds, build, defaults)
+    return folds
+
+
+def _add_run(parser: ArgumentParser, out: Path) -> None:
+    parser.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
+    parser.add_argument("--out", type=str, default=str(out), help="folder of the run")
+    parser.add_argument("--force", action="store_true", help="replace a run that exists")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
+    parser.add_argument(
+        "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
+    )
+    parser.add_argument("--logger", type=LoggerName, default="tensorboard", help="where loss, speed and metrics go")
+    parser.add_argument(
+        "--figure_steps",
+        type=NonNegativeInt,
+        default=FIGURE_STEPS,
+        help="between two drawings of weights and gradients; 0 for none",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="write a trace of a few training steps to logs/trace.json"
+    )
+
+
 def _range_test_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
     test = _Parser(description="Train for some steps under a growing learning rate, to see which one to choose.")
     test.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
     test.add_argument(
-        "--out", type=str, default=str(_run_folder(name) / "lr-find"), help="folder for table and picture"
+        "--out", type=str, default=str(_run_folder(f"{name}-lr-find")), help="folder for table and picture"
     )
     test.add_argument("--force", action="store_true", help="replace what stands there")
     test.add_argument("--steps", type=int, default=200, help="of training")
@@ -132,6 +193,9 @@ def _range_test_parser(build: Callable[..., Classifier], name: str, defaults: di
 
 
 def _add_training(parser: ArgumentParser, build: Callable[..., Classifier], defaults: dict[str, Any]) -> None:
+    parser.add_argument(
+        "--model_name", type=str, default=build.__name__, help="what a configuration file is for; not to be changed"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     parser.add_argument(
         "--init_from", type=str | None, default=None, help="folder of a language model or a bundle to start from"
@@ -153,12 +217,19 @@ def _add_training(parser: ArgumentParser, build: Callable[..., Classifier], defa
 
 
 def _parser(
-    build: Callable[..., Classifier], name: str, fit: ArgumentParser, range_test: ArgumentParser
+    build: Callable[..., Classifier],
+    name: str,
+    fit: ArgumentParser,
+    range_test: ArgumentParser,
+    folds: ArgumentParser,
 ) -> ArgumentParser:
     parser = _Parser(description=inspect.getdoc(build))
     commands = parser.add_subcommands(dest="subcommand")
     commands.add_subcommand("fit", fit)
     commands.add_subcommand("lr-find", range_test)
+    # For the list of commands alone: it takes what is not its own to be an option of `fit`, which jsonargparse cannot.
+    commands.add_subcommand("sweep", _Parser(description="Train under many configurations, to find the best."))
+    commands.add_subcommand("cross-validate", folds)
     run = _run_folder(name)
     for command, split in (("validate", "validation"), ("test", "test")):
         judge = _Parser(description=f"Evaluate the trained bundle on the {split} split.")
@@ -186,11 +257,12 @@ def _add_judging(parser: ArgumentParser) -> None:
     )
 
 
-def _save_options(fit: ArgumentParser, options: Namespace, file: Path) -> None:
+def _save_options(parser: ArgumentParser, options: Namespace, file: Path) -> None:
     """Writes the options as `--config` takes them; whether to replace or go on is said anew each time."""
     saved = options.clone()
     saved.force = saved.resume = False
-    fit.save(saved, str(file), overwrite=True)
+    saved.pop("fast", None)
+    parser.save(saved, str(file), overwrite=True)
 
 
 def _run_folder(name: str) -> Path:

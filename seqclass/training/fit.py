@@ -17,32 +17,35 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import FSDPStrategy
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.atomic import atomic_file, check_free
+from seqclass.blocks import build as rebuild
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.errors import EvaluationError, SeqclassError, TrainingError
 from seqclass.evaluation.calibration import calibrate, sentence
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.multilabel import counted_targets
-from seqclass.evaluation.report import summary_table
+from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier, init_from
 from seqclass.saved import BUNDLE, LANGUAGE_MODEL, read_model
-from seqclass.terminal import say, show
+from seqclass.terminal import say
 from seqclass.training.apex import ApexPrecision, fuse_norms, plain_norms
 from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from seqclass.training.data import StoreDataModule
 from seqclass.training.finite import StopAtNonFinite
 from seqclass.training.interruption import Interrupted
 from seqclass.training.loggers import LOGS, LoggerName, build_logger
+from seqclass.training.memory import within_memory
 from seqclass.training.monitoring import monitors
 from seqclass.training.processes import part
 from seqclass.training.reporting import RunProgressBar
 from seqclass.training.resume import check_resumable, terms
 from seqclass.training.run_card import log_test_metrics
-from seqclass.training.run_folder import in_place_of_old_run, last_checkpoint, only_writer
+from seqclass.training.run_folder import has_checkpoint, in_place_of_old_run, last_checkpoint, only_writer
 from seqclass.training.step_trace import StepTrace
 from seqclass.training.task import ClassificationTask, Recipe
 
@@ -58,14 +61,18 @@ OURS = (
     "num_sanity_val_steps",
 )
 
-_CONFIG = "config.yaml"
+CONFIG = "config.yaml"
 
 # Larger rates than this make most losses explode.
 _LARGE_RATE = 1.0
 
 
 def fit_run(
-    build: Callable[..., Classifier], name: str, options: Namespace, save_config: Callable[[Path], None]
+    build: Callable[..., Classifier],
+    name: str,
+    options: Namespace,
+    save_config: Callable[[Path], None],
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Trains a model as the options of `fit` say and writes the run's folder.
 
@@ -77,8 +84,10 @@ def fit_run(
         build: Builds the model.
         name: Of the run.
         options: `out`, `seed`, `force`, `resume`, `init_from`, `checkpoint_minutes`, `logger`, `figure_steps`,
-            `profile`, `evaluate`, `data`, `model`, `recipe` and `trainer`.
+            `profile`, `data`, `model`, `recipe` and `trainer`; and `evaluate`, `baselines` and `min_test_positives`
+            where the test split is judged.
         save_config: Writes the resolved options to a file.
+        store: The one at `options.data.store`, where it is not divided as its file says.
 
     Returns:
         What `report/metrics.json` holds; empty if nothing was evaluated.
@@ -90,13 +99,13 @@ def fit_run(
         BundleError: What stands at `init_from` is neither a language model nor a bundle.
         AssemblyError: The model cannot be built so, or differs from the one to start from.
         TrainingError: The store lacks training or validation samples, the loss became infinite or NaN, training ended
-            before its first validation, another process writes the run, or it cannot go on as told.
+            before its first validation, another process writes the run, it cannot go on as told, or memory ran out.
         SystemExit: A signal asked to stop; the exit code is 128 and the signal's number.
     """
     out = Path(options.out)
     is_first = is_first_process()
-    with only_writer(out) if is_first else nullcontext():
-        return _fit(build, name, options, save_config, out, is_first)
+    with only_writer(out) if is_first else nullcontext(), within_memory():
+        return _fit(build, name, options, save_config, store, out, is_first)
 
 
 def _fit(
@@ -104,15 +113,20 @@ def _fit(
     name: str,
     options: Namespace,
     save_config: Callable[[Path], None],
+    store: Store | None,
     out: Path,
     is_first: bool,
 ) -> dict[str, Any]:
     resumes = options.resume and last_checkpoint(out).exists()
-    if is_first and not resumes:
-        check_free(
-            out, options.force or options.resume, holding=_CONFIG, inputs=(options.data.store, options.init_from)
+    if options.resume and not resumes and has_checkpoint(out):
+        raise TrainingError(
+            "this run consists of several, which do not go on as one",
+            remedy="Repeat its command with --resume, or give another --out",
+            file=out,
         )
-    data, task = prepare(build, name, options)
+    if is_first and not resumes:
+        check_free(out, options.force or options.resume, holding=CONFIG, inputs=(options.data.store, options.init_from))
+    data, task = prepare(build, name, options, store)
     store, bundle, recipe = data.store, task.bundle, task.recipe
     agreed = terms(build.__name__, bundle, vars(options.as_flat()))
     checkpoints = RunCheckpoints(out, task.monitor, options.checkpoint_minutes, agreed)
@@ -156,7 +170,7 @@ def _fit(
         part()
         return {}
     with nullcontext() if resumes else in_place_of_old_run(out):
-        with atomic_file(out / _CONFIG, force=True) as partial:
+        with atomic_file(out / CONFIG, force=True) as partial:
             save_config(partial)
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
@@ -170,7 +184,7 @@ def _fit(
             say(f"going on after step {step:,}")
         elif options.resume:
             say("there is no checkpoint to go on from: training begins")
-        with _saying_how_to_go_on(checkpoints):
+        with _saying_how_to_go_on(checkpoints), within_memory():
             trainer.fit(task, data, ckpt_path=start, weights_only=True)
         part()
         if checkpoints.best is None:
@@ -180,6 +194,9 @@ def _fit(
             )
         plain_norms(bundle.model)
         kept = torch.load(checkpoints.best_path, map_location="cpu", weights_only=True)
+        if isinstance(trainer.strategy, FSDPStrategy):
+            # The one that was trained is in shards, of which this process has one.
+            bundle.model = rebuild(bundle.model.config())
         bundle.model.load_state_dict(task.kept_weights(kept["state_dict"]))
         bundle.provenance |= {
             "training_seconds": round(checkpoints.seconds, 1),
@@ -187,14 +204,9 @@ def _fit(
             "kept_epoch": kept["epoch"] + 1,
             task.monitor.replace("/", "_"): checkpoints.best,
         }
-        try:
-            bundle = calibrate(bundle, store)
-            say(sentence(bundle.provenance["calibration"]))
-        except EvaluationError as error:
-            say(f"not calibrated: {error.problem}")
-            bundle.provenance["calibration"] = {"none": error.problem}
+        bundle = calibrate_if_possible(bundle, store)
         bundle.save(out / "bundle", force=resumes)
-    if not options.evaluate or not len(store.samples("test")):
+    if not options.get("evaluate") or not len(store.samples("test")):
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
         return {}
     metrics = evaluate(
@@ -206,9 +218,21 @@ def _fit(
         force=resumes,
     )
     log_test_metrics(trainer, metrics)
-    show(summary_table(metrics))
+    show_report(metrics)
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
     return metrics
+
+
+def calibrate_if_possible(bundle: Bundle, store: Store) -> Bundle:
+    """The bundle calibrated on a store's validation samples, or as it is where there are too few; says which."""
+    try:
+        calibrated = calibrate(bundle, store)
+    except EvaluationError as error:
+        say(f"not calibrated: {error.problem}")
+        bundle.provenance["calibration"] = {"none": error.problem}
+        return bundle
+    say(sentence(calibrated.provenance["calibration"]))
+    return calibrated
 
 
 def _where_logged(kind: LoggerName, out: Path) -> str:
@@ -226,7 +250,7 @@ def is_first_process() -> bool:
 
 
 def prepare(
-    build: Callable[..., Classifier], name: str, options: Namespace
+    build: Callable[..., Classifier], name: str, options: Namespace, store: Store | None = None
 ) -> tuple[StoreDataModule, ClassificationTask]:
     """The data and the task of a run, checked; the random numbers of this process begin at the run's seed.
 
@@ -234,15 +258,18 @@ def prepare(
         build: Builds the model.
         name: Of the run.
         options: `seed`, `init_from`, `data`, `model`, `recipe` and `trainer`.
+        store: As for `fit_run`.
 
     Raises:
         SeqclassError: As for `fit_run`.
     """
     _quieten_lightning()
-    _check_options(options)
+    _check_options(build, options)
     pl.seed_everything(options.seed, verbose=False)
     data = StoreDataModule(**options.data, seed=options.seed)
-    _check_splits(data.store)
+    if store is not None:
+        data.store = store
+    check_splits(data.store)
     recipe = Recipe.of(options.recipe.as_dict())
     if is_first_process() and recipe.learning_rate > _LARGE_RATE:
         say(
@@ -254,7 +281,12 @@ def prepare(
     return data, ClassificationTask(bundle, layout, recipe, data.augmentation, options.seed, known, batches)
 
 
-def _check_options(options: Namespace) -> None:
+def _check_options(build: Callable[..., object], options: Namespace) -> None:
+    if options.model_name != build.__name__:
+        raise TrainingError(
+            f"the configuration is for the model '{options.model_name}', and this one is '{build.__name__}'",
+            remedy="Choose the model that the configuration is for, or leave --config out",
+        )
     if options.trainer.sync_batchnorm:
         raise TrainingError(
             "batch normalisation is to be converted, and this library's own already shares its statistics",
@@ -281,7 +313,8 @@ def _check_options(options: Namespace) -> None:
         )
 
 
-def _check_splits(store: Store) -> None:
+def check_splits(store: Store) -> None:
+    """Refuses a store that has nothing to train on, or nothing by which the best epoch is known."""
     for split, purpose in (("train", "train"), ("valid", "validate")):
         if not len(store.samples(split)):
             raise TrainingError(

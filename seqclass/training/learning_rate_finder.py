@@ -21,6 +21,7 @@ from seqclass.errors import TrainingError
 from seqclass.models import Classifier
 from seqclass.terminal import say
 from seqclass.training.fit import prepare
+from seqclass.training.memory import within_memory
 
 FEWEST_STEPS = 20
 
@@ -62,12 +63,13 @@ def find_learning_rate(build: Callable[..., Classifier], name: str, options: Nam
 
     Raises:
         OutputExistsError: Something stands at `out` and is not to be replaced.
-        TrainingError: There are too few steps, or the loss never fell.
+        TrainingError: There are too few steps, the loss never fell, or memory ran out.
         SeqclassError: As for `fit_run`.
     """
     check_free(options.out, options.force, holding=_TABLE, inputs=(options.data.store, options.init_from))
-    data, task = prepare(build, name, options)
-    test = run_range_test(task, data, vars(options.trainer), options.steps)
+    with within_memory():
+        data, task = prepare(build, name, options)
+        test = run_range_test(task, data, vars(options.trainer), options.steps)
     with atomic_folder(options.out, force=options.force, holding=_TABLE) as folder:
         rows = "".join(f"{rate:.6g}\t{loss:.6g}\n" for rate, loss in zip(test.rates, test.losses, strict=True))
         (folder / _TABLE).write_text("learning_rate\tloss\n" + rows, encoding="utf-8")

@@ -23,7 +23,7 @@ KEY, FORMAT = "seqclass", 1
 # Where a run is written, for how long it goes on, on which hardware, what is shown: its steps are the same steps.
 FREE = (
     *("config", "out", "force", "resume", "evaluate", "baselines", "min_test_positives", "checkpoint_minutes"),
-    *("logger", "figure_steps", "profile"),
+    *("logger", "figure_steps", "profile", "ensemble"),
     *("init_from", "data.store", "data.num_workers", "data.start_method"),
     *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.precision", "trainer.accelerator"),
     *("trainer.devices", "trainer.num_nodes", "trainer.log_every_n_steps", "trainer.profiler", "trainer.benchmark"),

@@ -74,13 +74,18 @@ def last_checkpoint(out: Path) -> Path:
     return out / CHECKPOINTS / LAST
 
 
+def has_checkpoint(out: Path) -> bool:
+    """Whether there is one to go on from, of the run or of one of the several that it consists of."""
+    return any(out.rglob(f"{CHECKPOINTS}/{LAST}"))
+
+
 def _aside(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
 
 
 def _settle(out: Path) -> None:
     """Keeps the new run if it has a checkpoint, else the old one."""
-    if last_checkpoint(out).exists():
+    if has_checkpoint(out):
         shutil.rmtree(_aside(out))
     else:
         shutil.rmtree(out, ignore_errors=True)

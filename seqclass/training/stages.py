@@ -6,15 +6,27 @@ from itertools import pairwise
 
 from torch import nn
 
+Named = list[tuple[str, nn.Parameter]]
 
-def stages(model: nn.Module) -> list[list[tuple[str, nn.Parameter]]]:
+
+def backbone_and_head(model: nn.Module) -> tuple[Named, Named]:
+    """Named parameters of all that comes before the model's last part, and of that part."""
+    *_, last = [name for name, _ in model.named_children()] or [""]
+    backbone: Named = []
+    head: Named = []
+    for name, parameter in model.named_parameters():
+        (head if name.split(".")[0] == last else backbone).append((name, parameter))
+    return backbone, head
+
+
+def stages(model: nn.Module) -> list[Named]:
     """Named parameters in stages, from the input to the output.
 
     Each part of the model is a stage; one that runs through a list of layers or blocks is a stage for each of them, the
     first of which has what the part holds beside the list.
     """
     order = [name for name, _ in model.named_children()]
-    found: dict[tuple[int, int], list[tuple[str, nn.Parameter]]] = {}
+    found: dict[tuple[int, int], Named] = {}
     for name, parameter in model.named_parameters():
         found.setdefault(_depth(model, name, order), []).append((name, parameter))
     return [found[depth] for depth in sorted(found)]

@@ -23,9 +23,9 @@ from seqclass.errors import TrainingError
 from seqclass.predict import probabilities
 from seqclass.training.apex import AmpLevel
 from seqclass.training.averaging import STATISTICS_BATCHES, Averaging, WeightAverage, estimate_statistics
-from seqclass.training.clipping import clip_adaptively
+from seqclass.training.clipping import clip_adaptively, clip_to_norm
 from seqclass.training.losses import LabelLoss, Loss
-from seqclass.training.optimisers import Optimiser, build_optimiser
+from seqclass.training.optimisers import Optimiser, build_optimiser, decayed_weights
 from seqclass.training.schedules import Schedule
 from seqclass.training.stages import stages
 from seqclass.training.validation import Validated, ValidationAnswers
@@ -121,6 +121,7 @@ class ClassificationTask(pl.LightningModule):
         self.loss = LabelLoss(layout, recipe.loss, np.asarray(bundle.train_positives, dtype=np.int64), known)
         self.plain_loss = LabelLoss(layout)
         self.average = WeightAverage(self.model, recipe.averaging) if recipe.averaging.wanted else None
+        self._decayed = decayed_weights(self.model)
         self._seen_step = 0
         self.validated: Validated | None = None
         self._answers = ValidationAnswers(layout)
@@ -137,7 +138,7 @@ class ClassificationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         fused = not self._scales_gradients
-        optimiser = build_optimiser(self.recipe.optimiser, self.model, self.learning_rate, fused)
+        optimiser = build_optimiser(self.recipe.optimiser, self.model, self.learning_rate, fused, self._decayed)
         total = self._total_steps
         every = self.recipe.optimiser.unfreeze_steps
 
@@ -178,7 +179,7 @@ class ClassificationTask(pl.LightningModule):
         elif self._scales_gradients or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+            clip_to_norm(self.trainer.strategy.model, self.model, gradient_clip_val)
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         inputs = batch.inputs
