@@ -38,6 +38,9 @@ bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/models.py
+	$(BIN)/python benchmarks/monitoring.py
+	$(BIN)/python benchmarks/mutagenesis.py
+	$(BIN)/python benchmarks/variants.py
 
 clean:  ## remove the environment, and what tools left; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -164,8 +164,8 @@ def score_samples(bundle: Bundle, store: Store, samples: Indices, *, calibrated:
     check_fits(bundle, store)
     bundle = bundle if calibrated else replace(bundle, calibration=None)
     longest = int(store.views.length[samples].max(initial=1))
-    batch_size = _batch_size(bundle, longest)
-    loader = StoreLoader(store, samples, batch_size, batch_residues=batch_size * longest)
+    most = _batch_size(bundle, longest)
+    loader = StoreLoader(store, samples, most, batch_residues=most * longest)
     scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
     order = np.argsort(samples, kind="stable")
     with evaluating(bundle.model) as device, torch.inference_mode():
@@ -309,16 +309,21 @@ def _refuse_too_long(bundle: Bundle, length: int) -> None:
 
 def _attention_limit(bundle: Bundle) -> int | None:
     """The most residues that are scored as one sequence, None where the model has no attention and so no limit."""
+    limit, longest = _attention_memory(bundle), bundle.model.longest
+    return limit if limit is None or longest is None else min(limit, longest)
+
+
+def _attention_memory(bundle: Bundle) -> int | None:
+    """The most residues of one sequence whose attention fits in memory, None where the model has none."""
     if not any(isinstance(module, RelativeAttention | TransformersEncoder) for module in bundle.model.modules()):
         return None
     stride = max(layer.stride for layer in bundle.model.sequence_layers().values())
-    limit = max(_ATTENTION_POSITIONS * stride, bundle.window or 0)
-    return limit if bundle.model.longest is None else min(limit, bundle.model.longest)
+    return max(_ATTENTION_POSITIONS * stride, bundle.window or 0)
 
 
 def _batch_size(bundle: Bundle, longest: int) -> int:
     """How many sequences of that length are scored at once: memory goes with residues, of attention with squares."""
-    size, limit = _BATCH_RESIDUES // longest, _attention_limit(bundle)
+    size, limit = _BATCH_RESIDUES // longest, _attention_memory(bundle)
     return max(1, size if limit is None else min(size, (limit // longest) ** 2))
 
 
@@ -345,7 +350,7 @@ def predict(
     stretches = read_stretches(bundle, sequences, length_policy)
     with evaluating(bundle.model) as device, progress("Predicting", unit="stretches") as advance:
         while chunk := _take_chunk(stretches):
-            scores, spread = _score([stretch.tokens for stretch in chunk], bundle, device, advance)
+            scores, spread = score_tokens([stretch.tokens for stretch in chunk], bundle, device, advance)
             calls = None if bundle.calibration is None else called(bundle, scores)
             for row, (name, start, tokens) in enumerate(chunk):
                 apart, names = None if spread is None else spread[row], None if calls is None else calls[row]
@@ -362,10 +367,20 @@ def _take_chunk(stretches: Iterator[Stretch]) -> list[Stretch]:
     return chunk
 
 
-def _score(
+def score_tokens(
     sequences: Sequence[Tokens], bundle: Bundle, device: torch.device, advance: Advance
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """What `judge` says of sequences of any lengths, `(sequences, targets)`; neighbours in length share a batch."""
+    """What `judge` says of sequences of any lengths; neighbours in length share a batch.
+
+    Args:
+        sequences: Tokens of each.
+        bundle: The model, in a block of `evaluating`.
+        device: Where it is.
+        advance: Is told how many more are scored.
+
+    Returns:
+        The probabilities, `(sequences, targets)`, and of an ensemble the members' standard deviation, else None.
+    """
     scores = np.empty((len(sequences), len(bundle.targets)), dtype=np.float32)
     spread = np.empty_like(scores) if isinstance(bundle.model, Ensemble) else None
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))

@@ -370,12 +370,12 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "method unknown": (
         nothing,
         "explain bundle good.fa --target reb1 --method grad-com --out new",
-        "there is no method 'grad-com' among 2. Did you mean grad-cam?",
+        "there is no method 'grad-com' among 16. Did you mean grad-cam or",
     ),
     "layer unknown": (
         nothing,
         "explain bundle good.fa --target reb1 --layer stim --out new",
-        "there is no layer 'stim' among 3. Did you mean stem?",
+        "there is no layer 'stim' among 6. Did you mean stem or",
     ),
     "split unknown": (nothing, "evaluate bundle store.h5 --split tset --out new", "no split 'tset' among 3. Did you"),
     "split empty": (

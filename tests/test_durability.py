@@ -150,7 +150,7 @@ def curves(out: Path) -> dict[str, list[tuple[int, float]]]:
     Points by epoch are not hidden when a validation is made anew, and then stand there twice, at the same place.
     """
     events = EventAccumulator(str(out / "logs")).Reload()
-    left_out = ("epoch", "train/samples_per_second", "train/residues_per_second", "train/data_wait_share", "test/")
+    left_out = ("epoch", "train/samples_per_second", "train/tokens_per_second", "train/data_wait_share", "test/")
     tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(left_out)]
     points = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
     return {tag: sorted(set(p)) if tag.startswith("valid_by_epoch/") else p for tag, p in points.items()}

@@ -261,7 +261,7 @@ def test_a_portion_that_is_damaged_is_named(checkpoints: dict[str, Path], tmp_pa
     np.testing.assert_array_equal(Unfinished(tmp_path / "out.h5", {"run": 1}).load(0), np.ones((3, SIZE)))
     file = unfinished.folder / "000000.npy"
     file.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(SeqclassError, match=r"000000\.npy: what was embedded so far is damaged"):
+    with pytest.raises(SeqclassError, match=r"000000\.npy: what was done so far is damaged"):
         unfinished.load(0)
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from seqclass.cli.imports import add_import_commands
-from seqclass.cli.parsing import add_command, add_force, keywords
+from seqclass.cli.parsing import add_command, add_force, add_several, keywords
 from seqclass.cli.simulations import add_simulate_commands
 from seqclass.terminal import say, show
 
@@ -58,6 +58,27 @@ def add_data_commands(data: argparse.ArgumentParser) -> None:
     add_force(check)
     check.epilog = "The exit code is 1 where splits share what they should not."
 
+    negatives = add_command(
+        commands, "negatives", "put proteins of no class beside those of a table, as long as they are", _negatives
+    )
+    negatives.add_argument("positives", help="CSV or TSV with a row a protein")
+    negatives.add_argument(
+        "--from", dest="negatives", nargs="+", required=True, metavar="TABLE", help="tables of proteins of no class"
+    )
+    negatives.add_argument("--out", required=True, help="the table to write")
+    negatives.add_argument("--label", required=True, help="column of classes in the first table")
+    negatives.add_argument("--none", default="none", help="class of the others (default: %(default)s)")
+    negatives.add_argument("--sequence", default="sequence", help="column of sequences (default: %(default)s)")
+    add_several(negatives, "--group", "columns of families and the like; of each table the first of these that it has")
+    negatives.add_argument("--ratio", type=float, default=1.0, help="negatives for each positive (default: 1)")
+    negatives.add_argument(
+        "--homologues",
+        action="store_true",
+        help="also keep those like a positive by phmmer, and tell them apart (needs the package pyhmmer)",
+    )
+    negatives.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
+    add_force(negatives)
+
     fetch = add_command(commands, "fetch", "download a public data set", _fetch)
     fetch.add_argument("name", nargs="?", metavar="NAME", help="its name; --list shows all")
     fetch.add_argument("--out", metavar="FOLDER", help="where its files go (default: data/NAME)")
@@ -98,6 +119,14 @@ def _check(options: argparse.Namespace) -> None:
     say(f"wrote {check.page}")
     if check.leaks:
         sys.exit(1)
+
+
+def _negatives(options: argparse.Namespace) -> None:
+    from seqclass.data.sources.length_matched import add_negatives
+
+    for note in add_negatives(**keywords(options)):
+        say(f"- {note}")
+    say(f"wrote {options.out}")
 
 
 def _fetch(options: argparse.Namespace) -> None:

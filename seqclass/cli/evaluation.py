@@ -30,6 +30,7 @@ def add_evaluation_commands(commands: Any) -> None:
         "--homology",
         "for proteins, also alignment: phmmer, family_hmm or both (slow; needs the package pyhmmer)",
     )
+    add_several(evaluate, "--strata", "a table and columns of it: accuracy also by what stands there of the samples")
     evaluate.add_argument("--full", action="store_true", help="also print precision, recall and F1 of every target")
     add_force(evaluate)
 
@@ -43,8 +44,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from seqclass.bundle import Bundle
     from seqclass.data.store import Store
     from seqclass.evaluation.evaluate import evaluate
-    from seqclass.evaluation.report import TEXT, summary_table
-    from seqclass.evaluation.text import sentences
+    from seqclass.evaluation.report import TEXT, show_report
 
     metrics = evaluate(
         Bundle.load(options.bundle),
@@ -53,12 +53,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         split=options.split,
         baselines=not options.no_baselines,
         homology=options.homology,
+        strata=options.strata,
         min_positives=options.min_test_positives,
         force=options.force,
     )
-    show(summary_table(metrics))
-    out = Path(options.out)
-    show(Text((out / TEXT).read_text(encoding="utf-8") if options.full else "\n".join(sentences(metrics))))
+    show_report(metrics, (Path(options.out) / TEXT).read_text(encoding="utf-8") if options.full else None)
     say(f"wrote {options.out}")
 
 

@@ -6,21 +6,27 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from seqclass import __version__
 from seqclass.cli.data import add_data_commands
 from seqclass.cli.embed import add_embed_command
 from seqclass.cli.evaluation import add_evaluation_commands
+from seqclass.cli.explain import add_explain_command
 from seqclass.cli.models import add_models_commands
-from seqclass.cli.parsing import add_command, add_force
+from seqclass.cli.parsing import add_command, add_force, add_length_policy
+from seqclass.cli.pretrain import add_pretrain_command, pretrain
+from seqclass.cli.variants import add_variants_command
 from seqclass.terminal import plain_errors, say, take_debug
+
+_MODEL = "name of the model, which a --config FILE of a run also says; --model NAME --help lists all options"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `seqclass` with the arguments given (default: this process's)."""
     words, debug = take_debug(sys.argv[1:] if arguments is None else arguments)
     options, rest = _parser().parse_known_args(words)
-    if rest and options.command is not _fit:
+    if rest and options.command not in (_fit, pretrain):
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     with plain_errors(debug):
@@ -39,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     add_models_commands(add_command(commands, "models", "list the models, show one, join trained ones"))
 
     fit = add_command(commands, "fit", "train a registered model on a store", _fit, add_help=False)
-    fit.usage = "seqclass fit --model NAME --data.store STORE [--out FOLDER] [--force] [--trainer.max_epochs N] [...]"
-    fit.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
+    fit.usage = "seqclass fit --model NAME --data.store STORE [--config FILE] [--out FOLDER] [--force] [--resume] [...]"
+    fit.add_argument("--model", metavar="NAME", help=_MODEL)
     fit.add_argument("--name", help="name of the run, which goes to runs/NAME (default: the model's name)")
     fit.add_argument(
         "--sagemaker",
@@ -52,8 +58,25 @@ def _parser() -> argparse.ArgumentParser:
 
     find = add_command(commands, "lr-find", "look for a learning rate before training", _fit, add_help=False)
     find.usage = "seqclass lr-find --model NAME --data.store STORE [--out FOLDER] [--force] [--steps N] [...]"
-    find.add_argument("--model", metavar="NAME", help="name of the model; --model NAME --help lists all options")
+    find.add_argument("--model", metavar="NAME", help=_MODEL)
     find.add_argument("--name", help="name of the run, whose folder the picture goes to (default: the model's name)")
+
+    add_pretrain_command(commands)
+
+    folds = add_command(commands, "cross-validate", "train and judge a model a fold", _fit, add_help=False)
+    folds.usage = (
+        "seqclass cross-validate --model NAME --data.store STORE [--folds K] [--by stratified|group|cluster] "
+        "[--out FOLDER] [--force] [...]"
+    )
+    folds.add_argument("--model", metavar="NAME", help=_MODEL)
+    folds.add_argument("--name", help="name of the run, which goes to runs/NAME-folds (default: the model's name)")
+
+    sweep = add_command(commands, "sweep", "look for the options that train best", _fit, add_help=False)
+    sweep.usage = (
+        "seqclass sweep [--model NAME] --space FILE [--config FILE] [--trials N] [--storage PATH_OR_URL] [...]"
+    )
+    sweep.add_argument("--model", metavar="NAME", help=_MODEL)
+    sweep.add_argument("--name", help="name of the study (default: the model's name)")
 
     add_evaluation_commands(commands)
 
@@ -62,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("fasta", help="sequences, plain or gzip")
     predict.add_argument("--out", required=True, help="table (TSV) of id, start, end and each target's probability")
     predict.add_argument("--raw", action="store_true", help="the model's own probabilities, not calibrated")
-    _add_length_policy(predict)
+    add_length_policy(predict)
     add_force(predict)
 
     calibrate = add_command(commands, "calibrate", "fit a bundle's probabilities to validation samples", _calibrate)
@@ -73,26 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
     add_embed_command(commands)
 
-    explain = add_command(commands, "explain", "show where in each sequence a target's evidence lies", _explain)
-    explain.add_argument("bundle", help="folder of the bundle")
-    explain.add_argument("fasta", help="sequences, plain or gzip")
-    explain.add_argument("--target", required=True, help="its name, or the beginning of it")
-    explain.add_argument("--method", default="grad-cam", help="grad-cam or hirescam (default: %(default)s)")
-    explain.add_argument("--layer", default="stem", help="the sequence block looked at (default: %(default)s)")
-    explain.add_argument("--out", required=True, help="folder for saliency.tsv and a picture a sequence")
-    explain.add_argument("--max-plots", type=int, default=20, help="pictures at most (default: %(default)s)")
-    _add_length_policy(explain)
-    add_force(explain)
+    add_explain_command(commands)
+
+    add_variants_command(commands)
     return parser
-
-
-def _add_length_policy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--length-policy",
-        default="error",
-        help="what becomes of sequences of another length than a fixed-length model takes: error refuses them, centre "
-        "takes the middle (shorter ones get N around), tile scores every window (default: %(default)s)",
-    )
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -103,6 +110,8 @@ def _fit(options: argparse.Namespace) -> None:
 
         fit_sagemaker(options.sagemaker, os.environ, options.rest)
         return
+    if options.model is None:
+        options.model = _configured_model(options.rest)
     if options.model is None:
         models = f"models: {', '.join(list_models())}"
         if {"-h", "--help"} & set(options.rest):
@@ -116,6 +125,23 @@ def _fit(options: argparse.Namespace) -> None:
     run_experiment(
         build, name=options.name or build.__name__, arguments=[options.parser.prog.split()[-1], *options.rest]
     )
+
+
+def _configured_model(words: Sequence[str]) -> str | None:
+    """The name of the model that a configuration file among the words is for."""
+    import yaml
+
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files.add_argument("--config")
+    file = files.parse_known_args(list(words))[0].config
+    if file is None or not Path(file).is_file():
+        return None
+    try:
+        config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    name = config.get("model_name") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -145,22 +171,3 @@ def _calibrate(options: argparse.Namespace) -> None:
     bundle.save(options.out, force=options.force)
     say(sentence(bundle.provenance["calibration"]))
     say(f"wrote {options.out}")
-
-
-def _explain(options: argparse.Namespace) -> None:
-    from seqclass.attribution.explain import explain
-    from seqclass.bundle import Bundle
-
-    bundle = Bundle.load(options.bundle)
-    files = explain(
-        bundle,
-        options.fasta,
-        options.out,
-        target=options.target,
-        method=options.method,
-        layer=options.layer,
-        length_policy=options.length_policy,
-        max_plots=options.max_plots,
-        force=options.force,
-    )
-    say(f"wrote {files[0]} and {len(files) - 1:,} pictures")

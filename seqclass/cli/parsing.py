@@ -31,6 +31,15 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace output of the same kind that exists")
 
 
+def add_length_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--length-policy",
+        default="error",
+        help="what becomes of sequences of another length than a fixed-length model takes: error refuses them, centre "
+        "takes the middle (shorter ones get N around), tile scores every window (default: %(default)s)",
+    )
+
+
 def keywords(options: argparse.Namespace) -> dict[str, Any]:
     """The options of a command as keyword arguments of the function behind it."""
     return {key: value for key, value in vars(options).items() if key not in ("command", "parser", "rest")}

@@ -82,15 +82,9 @@ def split_store(
     chosen = find_name("way to split", by, get_args(By))
     shares = _check(fractions, store, keep_test)
     generator = seeded_generator(seed)
-    units = _units(store)
     notes: list[str] = []
-    if chosen == "group":
-        units = _by_groups(store, units)
-    elif chosen == "chromosome":
-        units = _joined(units, store.views.contig.astype(np.int64))
-    elif chosen == "cluster":
-        units = _by_clusters(store, units, clusters, level, k, notes)
-    strata = _strata(store)
+    units = units_of(store, chosen, clusters=clusters, level=level, k=k, notes=notes)
+    strata = strata_of(store)
     dealt = np.arange(len(store))
     if keep_test:
         dealt = np.flatnonzero(store.split != _TEST)
@@ -103,15 +97,7 @@ def split_store(
             remedy="Split in another way, or into fewer parts",
             file=store.path,
         )
-    if chosen == "random":
-        split = _deal(units, np.zeros(len(units), dtype=np.int64), shares, generator)
-    elif chosen == "stratified":
-        split = _deal(units, strata, shares, generator)
-    else:
-        split = _deal_whole(units, strata, shares, generator)
-    for part in wanted:
-        if not (split == part).any():
-            split[units == _spare(units, split)] = part
+    split = deal(units, strata, shares, chosen, generator)
     stayed = len(store) - len(dealt)
     kept = (
         [f"The {stayed:,} samples of the test split stayed in it; what follows is about the others."]
@@ -127,6 +113,64 @@ def split_store(
         record |= {"clusters": Path(clusters).name} if clusters is not None else {"level": level, "k": k}
     _rewrite(store, whole, record, notes)
     return Store(store.path)
+
+
+def units_of(
+    store: Store,
+    by: str,
+    *,
+    clusters: str | Path | None = None,
+    level: float = LEVEL,
+    k: int | None = None,
+    notes: list[str] | None = None,
+) -> Indices:
+    """Which samples must stay together, `(samples,)`: numbers of units, from 0.
+
+    Args:
+        store: Of the samples.
+        by: As for `split_store`, as are the next three.
+        clusters: A table of clusters.
+        level: From which on two sequences are joined.
+        k: Length of k-mers.
+        notes: Gets what there is to tell about them.
+
+    Raises:
+        SourceError: Groups or clusters are not known.
+    """
+    units = _units(store)
+    if by == "group":
+        return _by_groups(store, units)
+    if by == "chromosome":
+        return _joined(units, store.views.contig.astype(np.int64))
+    if by == "cluster":
+        return _by_clusters(store, units, clusters, level, k, [] if notes is None else notes)
+    return units
+
+
+def deal(
+    units: Indices, strata: Indices, shares: NDArray[np.float64], by: str, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Deals out units to parts, as `split_store` tells for each way; the part of each sample, `(samples,)`.
+
+    Every part with a share gets a unit, if there are as many.
+
+    Args:
+        units: `(samples,)`, numbered from 0 without gaps.
+        strata: `(samples,)`, as from `strata_of`.
+        shares: `(parts,)`, which add up to 1.
+        by: The way.
+        generator: Of what is drawn.
+    """
+    if by == "random":
+        part_of = _deal(units, np.zeros(len(units), dtype=np.int64), shares, generator)
+    elif by == "stratified":
+        part_of = _deal(units, strata, shares, generator)
+    else:
+        part_of = _deal_whole(units, strata, shares, generator)
+    for part in np.flatnonzero(shares):
+        if not (part_of == part).any():
+            part_of[units == _spare(units, part_of, len(shares))] = part
+    return part_of
 
 
 def _check(fractions: Sequence[float], store: Store, keep_test: bool) -> NDArray[np.float64]:
@@ -246,7 +290,7 @@ def _read_clusters(path: Path) -> dict[str, int]:
     return number
 
 
-def _strata(store: Store) -> Indices:
+def strata_of(store: Store) -> Indices:
     """What is to be divided in equal shares, `(samples,)`: a sample's class, or else its rarest label; -1 for none."""
     everything = np.arange(len(store))
     if store.layout.exclusive:
@@ -273,12 +317,12 @@ def _deal(
     order = order[np.argsort(first[order], kind="stable")]
     of_unit = np.empty(len(size), dtype=np.uint8)
     cuts = np.flatnonzero(np.diff(first[order], prepend=-2, append=np.iinfo(np.int64).max))
-    owed = np.zeros(len(SPLITS))
+    owed = np.zeros(len(shares))
     for begin, end in pairwise(cuts):
         mine = order[begin:end]
-        # What rounding took from a split in one stratum it gets in the next.
+        # What rounding took from a part in one stratum it gets in the next.
         quota = shares * size[mine].sum() + owed
-        got = np.zeros(len(SPLITS))
+        got = np.zeros(len(shares))
         for unit in mine.tolist():
             part = int(np.argmax(np.where(shares > 0, quota - got, -np.inf)))
             of_unit[unit] = part
@@ -290,7 +334,7 @@ def _deal(
 def _deal_whole(
     units: Indices, strata: Indices, shares: NDArray[np.float64], generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Deals out units, large ones first, each to the split that lacks its classes most."""
+    """Deals out units, large ones first, each to the part that lacks its classes most."""
     count = int(units.max()) + 1
     size = np.bincount(units, minlength=count)
     classes = strata - strata.min()
@@ -305,7 +349,7 @@ def _deal_whole(
     for unit in order[np.argsort(-size[order], kind="stable")].tolist():
         here = slice(bounds[unit], bounds[unit + 1])
         mine, amount = class_of_pair[here], number[here]
-        # How much farther from the shares the unit takes a split, by the squares of what each class lacks.
+        # How much farther from the shares the unit takes a part, by the squares of what each class lacks.
         cost = (amount * (amount - 2 * lacking[:, mine]) / total[mine]).sum(axis=1)
         cost += size[unit] * (size[unit] - 2 * room) / len(units)
         part = int(np.argmin(np.where(shares > 0, cost / np.maximum(shares, 1e-9), np.inf)))
@@ -315,12 +359,12 @@ def _deal_whole(
     return of_unit[units]
 
 
-def _spare(units: Indices, split: NDArray[np.uint8]) -> int:
-    """The smallest unit of a split that has several."""
+def _spare(units: Indices, split: NDArray[np.uint8], parts: int) -> int:
+    """The smallest unit of a part that has several."""
     size = np.bincount(units)
     of_unit = np.zeros(len(size), dtype=np.int64)
     of_unit[units] = split
-    several = np.bincount(of_unit, minlength=len(SPLITS))[of_unit] > 1
+    several = np.bincount(of_unit, minlength=parts)[of_unit] > 1
     return int(np.where(several, size, len(units) + 1).argmin())
 
 

@@ -85,7 +85,7 @@ class Unfinished:
             vectors: np.ndarray[Any, Any] = np.load(file)
         except (OSError, ValueError, EOFError) as error:
             raise SeqclassError(
-                f"what was embedded so far is damaged ({error})", remedy="Remove this file and run again", file=file
+                f"what was done so far is damaged ({error})", remedy="Remove this file and run again", file=file
             ) from None
         return vectors
 
