@@ -11,7 +11,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["seqclass", "seqclass.*"]),
-    package_data={"seqclass": ["py.typed", "data/sources/*.tsv"]},
+    package_data={"seqclass": ["py.typed", "data/sources/*.tsv", "serve/page/*"]},
     install_requires=[
         "torch>=2.11",
         "pytorch-lightning>=2.6.6,<2.7",
@@ -31,9 +31,12 @@ setup(
     extras_require={
         "fetch": ["pooch>=1.8", "requests>=2.28"],
         "homology": ["pyhmmer>=0.11"],
+        "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.23"],
         "sweep": ["optuna>=4.4,<5"],
         "transformers": ["transformers>=5", "peft>=0.18", "sentencepiece>=0.2", "protobuf>=4"],
         "variants": ["pysam>=0.22"],
+        "hub": ["huggingface_hub>=1.0"],
+        "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "prometheus-client>=0.20"],
         "tracks": ["pyBigWig>=0.3.22"],
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
         "dev": [

@@ -1,11 +1,9 @@
 """Composable deep-learning classifiers for DNA and protein sequences.
 
     import seqclass
-    from seqclass.predict import predict
 
-    bundle = seqclass.load("runs/demo/bundle")
-    for prediction in predict(bundle, "promoters.fasta"):
-        print(prediction.name, prediction.probabilities)
+    for prediction in seqclass.load("runs/demo/bundle").predict("promoters.fasta"):
+        print(prediction.id, prediction.top(3))
 
 Importing this package is light; torch is loaded when it is first needed.
 """
@@ -23,7 +21,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str) -> Bundle:
-    """The bundle in a folder, as from `seqclass.bundle.Bundle.load`."""
-    from seqclass.bundle import Bundle
+    """The bundle in a folder or on the hub, or in an ONNX file; see `seqclass.onnx_file.open_bundle`."""
+    from seqclass.onnx_file import open_bundle
 
-    return Bundle.load(path)
+    return open_bundle(path)

@@ -124,6 +124,17 @@ def write_text(path: str | Path, text: str, *, force: bool = False) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def file_stem(name: str, used: set[str]) -> str:
+    """A name of files made of the name of a sequence or target, not yet in `used`, to which it is added."""
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:50].strip(".") or "_"
+    number, candidate = 1, stem
+    while candidate in used:
+        number += 1
+        candidate = f"{stem}_{number}"
+    used.add(candidate)
+    return candidate
+
+
 def _real(path: str | Path) -> Path:
     """Where a path leads once all links are followed."""
     return Path(os.path.realpath(path))

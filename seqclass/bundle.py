@@ -4,25 +4,38 @@
                         of the weights
     model.safetensors   the weights
     targets.tsv         name, group and number of positive training samples of each logit, in order
+    training_summary.safetensors    what it was trained on, in small: for drift and for pictures; may be missing
+    README.md           the model card, which follows from the others
+    SHA256SUMS          the checksums of all of them, which loading verifies
 
-There is no pickle in it, and loading reads nothing else: only blocks of this library, or registered ones, are built.
+It is laid out as the Hugging Face hub has it, and can be loaded from there (`seqclass.hub`). There is no pickle in it,
+and loading reads nothing else: only blocks of this library, or registered ones, are built.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqclass.alphabets import Alphabet, get_alphabet
 from seqclass.atomic import atomic_folder
+from seqclass.blocks import merged
 from seqclass.calibration import Calibration
+from seqclass.card import model_card
 from seqclass.errors import BundleError
+from seqclass.hub import fetch, is_address
 from seqclass.models import Classifier
-from seqclass.saved import BUNDLE, MARKER, damaged, read_model, write_model
+from seqclass.saved import BUNDLE, MARKER, damaged, read_model, seal, weights_digest, write_model
 from seqclass.targets import Target, check_targets
+from seqclass.training_summary import TrainingSummary
+
+if TYPE_CHECKING:
+    from seqclass.predict import LengthPolicy, Prediction, Sequences
 
 _CALIBRATION = 1
 _TARGET_HEADER = "name\tgroup\ttrain_positives\n"
@@ -42,6 +55,7 @@ class Bundle:
         provenance: How it came to be: data, recipe, seed, versions; anything JSON can hold.
         path: The folder that it was loaded from, None for a model made here.
         calibration: How its probabilities are read, None for as they are.
+        summary: What it was trained on, in small; None where that is not known.
     """
 
     model: Classifier
@@ -53,6 +67,24 @@ class Bundle:
     provenance: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     calibration: Calibration | None = None
+    summary: TrainingSummary | None = None
+
+    @property
+    def version(self) -> str:
+        """Twelve hexadecimal digits that stand for what it answers.
+
+        They follow from the weights, the assembly, the targets, the windows and the calibration. Two bundles that
+        differ in any of these differ in their version; what is only told about a model, such as its licence, has no
+        part in it.
+        """
+        answers = [
+            weights_digest(self.model),
+            merged(self.model).config(),
+            self.targets,
+            [self.window, self.bin, list(self.exclusive)],
+            None if self.calibration is None else asdict(self.calibration),
+        ]
+        return hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def groups(self) -> dict[str, list[int]]:
@@ -75,6 +107,14 @@ class Bundle:
     def length(self) -> int | None:
         """The one length that the model takes, in residues, or None for any."""
         return self.model.length
+
+    def predict(
+        self, sequences: Sequences, *, length_policy: LengthPolicy = "error", calibrated: bool = True
+    ) -> Iterator[Prediction]:
+        """Predictions of a FASTA file's sequences or of those given, in their order; see `seqclass.predict.predict`."""
+        from seqclass.predict import predict
+
+        return predict(self, sequences, length_policy=length_policy, calibrated=calibrated)
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Writes the folder whole or not at all. Low-rank adapters are written as part of the weights.
@@ -102,17 +142,29 @@ class Bundle:
                 else {"version": _CALIBRATION, **asdict(self.calibration)},
                 "provenance": self.provenance,
             }
-            write_model(folder, BUNDLE, self.model, details)
+            config = write_model(folder, BUNDLE, self.model, details)
+            if self.summary is not None:
+                self.summary.save(folder)
+            parameters = sum(weights.numel() for weights in self.model.parameters())
+            told = self.alphabet.name, self.version, parameters, self.summary
+            card = model_card(config, self.targets, self.train_positives, *told)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+            seal(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
         """The bundle in a folder, its model in evaluation mode on the CPU.
 
+        Args:
+            path: The folder; or "hf://user/name" or "hf://user/name@revision", one on the Hugging Face hub.
+
         Raises:
-            BundleError: The folder is not a bundle, is damaged, or was written by a newer version.
-            MissingPackageError: The model is a language model, and transformers is not installed.
+            BundleError: The folder is not a bundle, is damaged, or was written by a newer version; or it cannot be had
+                from the hub.
+            MissingPackageError: The model is a language model, and transformers is not installed; or it is on the hub,
+                and huggingface_hub is not.
         """
-        path = Path(path)
+        path = fetch(str(path)) if is_address(path) else Path(path)
         model, config = read_model(path, BUNDLE)
         if not isinstance(model, Classifier):
             raise damaged(path / MARKER, f"it describes a {type(model).__name__}, where a model is expected")
@@ -124,7 +176,12 @@ class Bundle:
         bundle = cls(model, targets, positives, window, bin, exclusive, config["provenance"], path)
         if config.get("calibration") is not None:
             bundle.calibration = _read_calibration(config["calibration"], bundle, path / MARKER)
+        bundle.summary = TrainingSummary.load(path, _num_letters(bundle), len(targets))
         return bundle
+
+
+def _num_letters(bundle: Bundle) -> int:
+    return len(bundle.alphabet.letters) if bundle.model.input_kind == "tokens" else 0
 
 
 def _read_calibration(given: Any, bundle: Bundle, file: Path) -> Calibration:

@@ -86,6 +86,10 @@ class MissingPackageError(SeqclassError):
         super().__init__(f"{purpose} needs the {package} package", remedy=f'Run: pip install "seqclass[{extra}]"')
 
 
+class DeviceMemoryError(SeqclassError):
+    """The memory of a GPU is too small for even one sequence."""
+
+
 class OutputExistsError(SeqclassError):
     """Something stands already where output should go."""
 

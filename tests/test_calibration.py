@@ -35,6 +35,7 @@ from seqclass.evaluation.platt import Gaussian, fit_platt
 from seqclass.metrics import MISSING, auroc, rank_targets
 from seqclass.models import kmer_logreg
 from seqclass.predict import ABSTAINED, called, predict, score_samples, write_predictions
+from seqclass.saved import seal
 from seqclass.targets import Target
 from seqclass.training import run_experiment
 
@@ -326,6 +327,7 @@ def test_a_bundle_from_before_calibrations_answers_raw(make_bundle: Callable[...
     read = json.loads(config.read_text())
     del read["calibration"]
     config.write_text(json.dumps(read))
+    seal(config.parent)
     old = Bundle.load(tmp_path / "bundle")
     assert old.calibration is None
     (raw,), (one,) = predict(bundle, [("s", "ACGT" * 16)], calibrated=False), predict(old, [("s", "ACGT" * 16)])
@@ -355,6 +357,7 @@ def test_a_damaged_or_newer_calibration_is_refused(
     read = json.loads(config.read_text())
     read["calibration"] |= change
     config.write_text(json.dumps(read))
+    seal(config.parent)
     with pytest.raises(BundleError, match=told):
         Bundle.load(tmp_path / "bundle")
 
@@ -388,13 +391,13 @@ def test_the_table_says_what_is_called(make_bundle: Callable[..., Bundle], tmp_p
         bundle.calibration = Calibration([1.0], [0.0], [threshold], {"kind": 1.0}, {"kind": least})
         write_predictions(bundle, tmp_path / "in.fa", tmp_path / name)
         header, row = ((tmp_path / name).read_text()).splitlines()
-        assert header == "id\tstart\tend\tt0\tflag\tt2\tcalls"
+        assert header == "id\tstart\tend\tt0\tflag\tt2\tcalls\tabstained\ttruncated\twindowed\tmodel"
         rows[name] = row.split("\t")
     highest = "t0" if float(rows["all"][3]) > float(rows["all"][5]) else "t2"
-    assert rows["all"][-1] == f"{highest};flag"
-    assert rows["none"][-1] == ABSTAINED
+    assert rows["all"][6:8] == [f"{highest};flag", "no"]
+    assert rows["none"][6:8] == [ABSTAINED, "yes"]
     write_predictions(bundle, tmp_path / "in.fa", tmp_path / "raw", calibrated=False)
-    assert (tmp_path / "raw").read_text().splitlines()[0] == "id\tstart\tend\tt0\tflag\tt2"
+    assert (tmp_path / "raw").read_text().splitlines()[0] == "id\tstart\tend\tt0\tflag\tt2\ttruncated\twindowed\tmodel"
 
 
 def test_a_bundle_is_calibrated_on_validation_alone(

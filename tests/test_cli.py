@@ -356,7 +356,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "store is there": (nothing, PEAKS.replace("new.h5", "store.h5"), "store.h5: this exists already"),
     "simulation is there": (nothing, "data simulate peaks --out peaks", "peaks: this exists already"),
     "output inside a file": (nothing, "predict bundle good.fa --out good.fa/x.tsv", "good.fa: the system refused"),
-    "bad input under force": (nothing, "predict bundle foreign.fa --out genome.fa --force", "record 's1'"),
+    "bad input under force": (nothing, "predict bundle foreign.fa --out genome.fa --force --format tsv", "record 's1'"),
     "target unknown": (
         nothing,
         "explain bundle good.fa --target rab1 --out new",
@@ -488,7 +488,7 @@ def test_bad_input_is_one_line_with_exit_code_2_and_nothing_is_written(run: Run,
 @pytest.mark.parametrize(
     ("line", "out"),
     [
-        ("predict bundle good.fa --out scores.tsv --force", "scores.tsv"),
+        ("predict bundle good.fa --out scores.tsv --force", ".scores.tsv.unfinished"),
         ("explain bundle good.fa --target reb1 --out pictures --force", "pictures"),
         ("evaluate bundle store.h5 --out report --no-baselines --force", "report"),
     ],

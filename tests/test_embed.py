@@ -25,10 +25,10 @@ from seqclass.bundle import Bundle
 from seqclass.cli import main
 from seqclass.data.sources.embeddings import import_embeddings
 from seqclass.embed import Backbone, embed, load_backbone
-from seqclass.embed.unfinished import Unfinished
 from seqclass.embed.windows import join, windows
 from seqclass.errors import BackboneError, OutputExistsError, SeqclassError, SequenceError
 from seqclass.models import wrn_transformer_xl
+from seqclass.unfinished import Unfinished
 
 transformers = pytest.importorskip("transformers")
 

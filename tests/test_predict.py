@@ -15,13 +15,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqclass import predict as predict_module
 from seqclass.alphabets import DNA
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
 from seqclass.data.tape import read_samples
 from seqclass.errors import OutputExistsError, SeqclassError, SequenceError, StoreError, UnknownNameError
-from seqclass.predict import check_fits, cut, predict, score_samples, write_predictions
+from seqclass.predict import (
+    LENGTH_POLICIES,
+    check_fits,
+    cut,
+    memory,
+    portions,
+    predict,
+    records,
+    score_samples,
+    write_predictions,
+)
 from seqclass.targets import Target
 
 Named = list[tuple[str, str]]
@@ -70,8 +79,8 @@ def any_length(make_bundle: Callable[..., Bundle]) -> Bundle:
 
 @pytest.fixture
 def in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_module, "_CHUNK_SEQUENCES", 7)
-    monkeypatch.setattr(predict_module, "_BATCH_RESIDUES", 500)
+    monkeypatch.setattr(portions, "_STRETCHES", 7)
+    monkeypatch.setattr(memory, "_BATCH_RESIDUES", 500)
 
 
 @pytest.mark.usefixtures("in_small_pieces")
@@ -79,7 +88,7 @@ def test_predictions_equal_the_model_run_by_hand_in_the_order_given(any_length: 
     lengths = np.random.default_rng(1).integers(1, 300, 40).tolist()
     named = random_sequences([*lengths, 1, 600, 2, 64], "ACGTN")
     found = list(predict(any_length, named))
-    assert [(one.name, one.start, one.end) for one in found] == [(name, 0, len(letters)) for name, letters in named]
+    assert [(one.id, one.start, one.end) for one in found] == [(name, 0, len(letters)) for name, letters in named]
     expected = np.stack([by_hand(any_length, letters) for _, letters in named])
     np.testing.assert_allclose(np.stack([one.probabilities for one in found]), expected, atol=1e-5)
     assert expected.std(axis=0).min() > 0.01, "the sequences must be told apart, or this shows nothing"
@@ -177,7 +186,7 @@ def test_tiles_lie_a_bin_apart_and_the_last_ends_with_the_sequence(
     length=st.integers(1, 400),
     window=st.integers(1, 90),
     bin=st.none() | st.integers(1, 90),
-    policy=st.sampled_from(predict_module.LENGTH_POLICIES),
+    policy=st.sampled_from(LENGTH_POLICIES),
 )
 def test_stretches_hold_what_the_sequence_holds_there_and_n_elsewhere(
     length: int, window: int, bin: int | None, policy: str
@@ -224,13 +233,13 @@ def test_a_length_policy_that_does_not_exist_is_refused(make_bundle: Callable[..
 def test_attention_takes_no_more_than_memory_allows_and_tiles_are_offered(
     any_length: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    monkeypatch.setattr(memory, "_ATTENTION_POSITIONS", 50)
     fits, too_long = random_sequences([200, 201])
     assert len(list(predict(any_length, [fits]))) == 1
     with pytest.raises(SequenceError, match=r"record 's1': 201 residues, .* 200 at once\. Pass .* tile .* 64 residues"):
         list(predict(any_length, [too_long]))
     assert len(list(predict(any_length, [too_long], length_policy="tile"))) == 6
-    for policy in predict_module.LENGTH_POLICIES:
+    for policy in LENGTH_POLICIES:
         with pytest.raises(SequenceError, match="Cut it into shorter ones"):
             list(predict(replace(any_length, window=None), [too_long], length_policy=policy))
     # What it was trained on it takes.
@@ -240,14 +249,14 @@ def test_attention_takes_no_more_than_memory_allows_and_tiles_are_offered(
 def test_no_limit_is_set_without_attention(make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_bundle(pool="centre-max")
     bundle.model.encoder.layers = torch.nn.ModuleList()
-    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    monkeypatch.setattr(memory, "_ATTENTION_POSITIONS", 50)
     assert len(list(predict(bundle, random_sequences([5000])))) == 1
 
 
 def test_a_batch_needs_no_more_memory_for_attention_than_its_longest_allowed(
     any_length: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict_module, "_ATTENTION_POSITIONS", 50)
+    monkeypatch.setattr(memory, "_ATTENTION_POSITIONS", 50)
     seen: list[tuple[int, ...]] = []
     any_length.model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
     list(predict(any_length, random_sequences([200, 190, 100, 100, 99, 98, 97, 10, 10])))
@@ -257,12 +266,12 @@ def test_a_batch_needs_no_more_memory_for_attention_than_its_longest_allowed(
 
 
 def test_a_foreign_letter_is_named_with_file_line_and_record(any_length: Bundle, tmp_path: Path) -> None:
-    path = write_fasta(tmp_path / "x.fa", [("good", "ACGT"), ("bad", "ACGRA")])
-    with pytest.raises(SequenceError, match=r"x\.fa, line 3, record 'bad': letter 'R' at position 4 .*Replace"):
+    path = write_fasta(tmp_path / "x.fa", [("good", "ACGT"), ("bad", "ACGEA")])
+    with pytest.raises(SequenceError, match=r"x\.fa, line 3, record 'bad': letter 'E' at position 4 is not DNA"):
         list(predict(any_length, path))
 
 
-@pytest.mark.parametrize("letters", ["", "ACGU", "AC GT", "ACGÄ", "ACG😀"])
+@pytest.mark.parametrize("letters", ["", "AC-GT", "AC GT", "ACGÄ", "ACG😀"])
 def test_a_bad_sequence_of_a_pair_is_named(any_length: Bundle, letters: str) -> None:
     with pytest.raises(SequenceError, match=r"^record 'bad': "):
         list(predict(any_length, [("good", "ACGT"), ("bad", letters)]))
@@ -273,7 +282,7 @@ def test_nothing_to_predict_gives_nothing(any_length: Bundle) -> None:
 
 
 def test_reading_is_never_far_ahead_of_the_scores(any_length: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_module, "_CHUNK_RESIDUES", 300)
+    monkeypatch.setattr(portions, "_RESIDUES", 300)
     consumed = []
     named = ((name, consumed.append(name) or letters) for name, letters in random_sequences([100] * 20))
     next(predict(any_length, named))
@@ -283,15 +292,15 @@ def test_reading_is_never_far_ahead_of_the_scores(any_length: Bundle, monkeypatc
 @pytest.mark.usefixtures("in_small_pieces")
 def test_progress_is_told_batch_by_batch(any_length: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[float] = []
-    monkeypatch.setattr(predict_module, "_CHUNK_SEQUENCES", 100)
-    monkeypatch.setattr(predict_module, "progress", lambda *_, **__: nullcontext(done.append))
+    monkeypatch.setattr(portions, "_STRETCHES", 100)
+    monkeypatch.setattr(records, "progress", lambda *_, **__: nullcontext(done.append))
     next(predict(any_length, random_sequences([100] * 20)))
     assert done == [5] * 4
 
 
 @pytest.mark.usefixtures("in_small_pieces")
 def test_a_bad_record_leaves_no_table_and_the_old_one_stands(any_length: Bundle, tmp_path: Path) -> None:
-    path = write_fasta(tmp_path / "x.fa", [*random_sequences([20] * 30), ("bad", "ACGR")])
+    path = write_fasta(tmp_path / "x.fa", [*random_sequences([20] * 30), ("bad", "ACGE")])
     out = tmp_path / "scores.tsv"
     with pytest.raises(SequenceError):
         write_predictions(any_length, path, out)
@@ -321,11 +330,12 @@ def test_the_table_holds_the_predictions(any_length: Bundle, tmp_path: Path) -> 
     out = tmp_path / "folder" / "scores.tsv"
     rows = write_predictions(any_length, write_fasta(tmp_path / "x.fa", named), out)
     header, *lines = [line.split("\t") for line in out.read_text().splitlines()]
-    assert header == ["id", "start", "end", "t0", "t1", "t2"]
+    assert header == ["id", "start", "end", "t0", "t1", "t2", "truncated", "windowed", "model"]
     assert rows == len(lines) == 3
     for line, one in zip(lines, predict(any_length, named), strict=True):
-        assert line[:3] == [one.name, str(one.start), str(one.end)]
-        np.testing.assert_allclose([float(value) for value in line[3:]], one.probabilities, rtol=1e-5)
+        assert line[:3] == [one.id, str(one.start), str(one.end)]
+        np.testing.assert_allclose([float(value) for value in line[3:6]], one.probabilities, rtol=1e-5)
+        assert line[6:] == ["no", "no", one.model]
 
 
 def training_flags(bundle: Bundle) -> list[bool]:
@@ -340,7 +350,7 @@ def test_the_model_is_left_as_it_was_found(any_length: Bundle, end: str) -> None
     flags = training_flags(any_length)
     weights = {key: value.clone() for key, value in any_length.model.state_dict().items()}
     named = random_sequences([30] * 20)
-    predictions: Iterator[object] = predict(any_length, [*named, ("bad", "R")] if end == "failed" else named)
+    predictions: Iterator[object] = predict(any_length, [*named, ("bad", "E")] if end == "failed" else named)
     if end == "failed":
         with pytest.raises(SequenceError):
             list(predictions)
@@ -369,7 +379,7 @@ def test_samples_of_a_store_score_as_the_same_letters_in_a_file(
         tmp_path / "x.fa", [(str(i), DNA.decode(read_samples(store, [i])[0][0])) for i in samples.tolist()]
     )
     expected = np.stack([one.probabilities for one in predict(bundle, path)])
-    monkeypatch.setattr(predict_module, "_BATCH_RESIDUES", 64 * 20)
+    monkeypatch.setattr(memory, "_BATCH_RESIDUES", 64 * 20)
     bundle.model.train()
     np.testing.assert_allclose(score_samples(bundle, store, samples), expected, atol=1e-5)
     assert all(training_flags(bundle))

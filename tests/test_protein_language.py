@@ -28,6 +28,7 @@ from seqclass.errors import (
 from seqclass.models import SequenceClassifier, create_model, protbert, wrn_bert
 from seqclass.models.pretrained import load_checkpoint
 from seqclass.predict import predict
+from seqclass.saved import seal
 from seqclass.targets import Target
 
 transformers = pytest.importorskip("transformers")
@@ -234,6 +235,7 @@ def test_a_damaged_configuration_is_one_error(tmp_path: Path, key: str, value: A
     if value is ...:
         del inner[key]
     file.write_text(json.dumps(config))
+    seal(file.parent)
     with pytest.raises(BundleError, match=r"config\.json: the model cannot be built from it"):
         Bundle.load(tmp_path / "bundle")
 

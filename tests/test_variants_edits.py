@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqclass.alphabets import DNA
+from seqclass.data.genome import Genome
 from seqclass.errors import SequenceError
 from seqclass.variants.edits import Edit, least_edit, window
-from seqclass.variants.genome import Genome
 from seqclass.variants.haplotypes import Carried, haplotypes
 
 CHROM = "c"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from seqclass.alphabets import DNA
-from seqclass.atomic import atomic_folder, check_free
+from seqclass.atomic import atomic_folder, check_free, file_stem
 from seqclass.attribution.attribute import IncompleteError, ask, attribute
 from seqclass.attribution.methods import METHODS
 from seqclass.attribution.plots import plot_saliency
@@ -80,7 +80,8 @@ def explain(
         evaluating(bundle.model) as device,
     ):
         table.write("id\tposition\tletter\tsaliency\n")
-        for name, start, tokens in track(read_stretches(bundle, fasta, length_policy), "Explaining", unit="sequences"):
+        stretches = read_stretches(bundle, fasta, length_policy)
+        for name, start, tokens, _ in track(stretches, "Explaining", unit="sequences"):
             try:
                 found = attribute(bundle, [tokens], index, method=method, **options)
             except IncompleteError as error:
@@ -93,7 +94,7 @@ def explain(
                 f"{name}\t{start + place}\t{letter}\t{value:.6g}\n"
                 for place, (letter, value) in enumerate(zip(letters, saliency.tolist(), strict=True))
             )
-            key = _key(name, used)
+            key = file_stem(name, used)
             with arrays.open(f"{key}.npy", "w") as stream:
                 parts = saliency if found.contributions is None else found.contributions[0]
                 np.lib.format.write_array(stream, np.ascontiguousarray(parts))
@@ -116,14 +117,3 @@ def explain(
         }
         (folder / _DETAILS).write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
     return [*(Path(out) / name for name in (_TABLE, _ARRAYS, _DETAILS)), *pictures]
-
-
-def _key(name: str, used: set[str]) -> str:
-    """A name of files made of a sequence's name, not yet in `used`, to which it is added."""
-    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:50].strip(".") or "_"
-    number, candidate = 1, stem
-    while candidate in used:
-        number += 1
-        candidate = f"{stem}_{number}"
-    used.add(candidate)
-    return candidate

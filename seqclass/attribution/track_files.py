@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqclass.atomic import atomic_file
-from seqclass.errors import IntervalError, MissingPackageError, SeqclassError
+from seqclass.data.bigwig import open_bigwig
+from seqclass.errors import IntervalError, SeqclassError
 
 
 class Stretch(NamedTuple):
@@ -57,10 +58,6 @@ def write_bigwig(
         OutputExistsError: Something stands at `path` and `force` is false.
         MissingPackageError: pyBigWig is not installed.
     """
-    try:
-        import pyBigWig
-    except ImportError:
-        raise MissingPackageError("Writing bigWig", "pyBigWig", "tracks") from None
     rank = {chrom: number for number, chrom in enumerate(chromosomes)}
     ordered = _ordered(stretches)
     if not ordered:
@@ -71,12 +68,9 @@ def write_bigwig(
             raise IntervalError(
                 f"{chrom}:{start:,}-{start + len(values):,} lies on {on}", remedy="Give the genome of the sequences"
             )
-    with atomic_file(path, force=force) as partial:
-        file = pyBigWig.open(str(partial), "w")
-        file.addHeader(list(chromosomes.items()))
+    with atomic_file(path, force=force) as partial, open_bigwig(partial, chromosomes) as file:
         for chrom, start, values in sorted(ordered, key=lambda stretch: (rank[stretch.chrom], stretch.start)):
             file.addEntries(chrom, start, values=[float(value) for value in values], span=1, step=1)
-        file.close()
 
 
 def write_table(

@@ -7,6 +7,7 @@ mutagenesis and design), and give the same result for both. An unknown residue i
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqclass.alphabets import Alphabet, get_alphabet
@@ -60,7 +61,7 @@ def check_letters(x: Tensor, alphabet: Alphabet) -> None:
 def _select(tokens: Tensor, table: Tensor) -> Tensor:
     """Rows of a small `(letters + 1, channels)` table, as a matrix product: its gradient is many times faster."""
     choice = torch.eye(len(table), device=table.device, dtype=table.dtype)
-    return choice[tokens.int()] @ table
+    return F.embedding(tokens.int(), choice) @ table
 
 
 @register_block
@@ -83,7 +84,7 @@ class OneHotEmbedding(Embedding):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         check_letters(x, self.letters)
-        return zero_padding(x if x.is_floating_point() else self.table[x.int()], mask), mask
+        return zero_padding(x if x.is_floating_point() else F.embedding(x.int(), self.table), mask), mask
 
 
 @register_block

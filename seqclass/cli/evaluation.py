@@ -15,7 +15,7 @@ from seqclass.terminal import say, show
 def add_evaluation_commands(commands: Any) -> None:
     """Adds both to the program's commands."""
     evaluate = add_command(commands, "evaluate", "judge a bundle on a split of a store, beside baselines", _evaluate)
-    evaluate.add_argument("bundle", help="folder of the bundle")
+    evaluate.add_argument("bundle", help="folder of the bundle, or ONNX file that it was exported to")
     evaluate.add_argument("store", help="store with the bundle's targets")
     evaluate.add_argument("--split", default="test", help="train, valid or test (default: %(default)s)")
     evaluate.add_argument(
@@ -41,13 +41,13 @@ def add_evaluation_commands(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from seqclass.bundle import Bundle
     from seqclass.data.store import Store
     from seqclass.evaluation.evaluate import evaluate
     from seqclass.evaluation.report import TEXT, show_report
+    from seqclass.onnx_file import open_bundle
 
     metrics = evaluate(
-        Bundle.load(options.bundle),
+        open_bundle(options.bundle),
         Store(options.store),
         options.out,
         split=options.split,

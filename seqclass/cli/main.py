@@ -10,12 +10,16 @@ from pathlib import Path
 
 from seqclass import __version__
 from seqclass.cli.data import add_data_commands
+from seqclass.cli.drift import add_drift_command
 from seqclass.cli.embed import add_embed_command
 from seqclass.cli.evaluation import add_evaluation_commands
 from seqclass.cli.explain import add_explain_command
+from seqclass.cli.export import add_export_command
 from seqclass.cli.models import add_models_commands
-from seqclass.cli.parsing import add_command, add_force, add_length_policy
+from seqclass.cli.parsing import add_command, add_force
+from seqclass.cli.prediction import add_predict_command
 from seqclass.cli.pretrain import add_pretrain_command, pretrain
+from seqclass.cli.serve import add_serve_command
 from seqclass.cli.variants import add_variants_command
 from seqclass.terminal import plain_errors, say, take_debug
 
@@ -80,13 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_evaluation_commands(commands)
 
-    predict = add_command(commands, "predict", "score a FASTA file", _predict)
-    predict.add_argument("bundle", help="folder of the bundle")
-    predict.add_argument("fasta", help="sequences, plain or gzip")
-    predict.add_argument("--out", required=True, help="table (TSV) of id, start, end and each target's probability")
-    predict.add_argument("--raw", action="store_true", help="the model's own probabilities, not calibrated")
-    add_length_policy(predict)
-    add_force(predict)
+    add_predict_command(commands)
 
     calibrate = add_command(commands, "calibrate", "fit a bundle's probabilities to validation samples", _calibrate)
     calibrate.add_argument("bundle", help="folder of the bundle, such as one that 'seqclass models join' wrote")
@@ -99,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     add_explain_command(commands)
 
     add_variants_command(commands)
+
+    add_export_command(commands)
+
+    add_serve_command(commands)
+
+    add_drift_command(commands)
     return parser
 
 
@@ -144,30 +148,20 @@ def _configured_model(words: Sequence[str]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _predict(options: argparse.Namespace) -> None:
-    from seqclass.bundle import Bundle
-    from seqclass.predict import write_predictions
-
-    bundle = Bundle.load(options.bundle)
-    rows = write_predictions(
-        bundle,
-        options.fasta,
-        options.out,
-        length_policy=options.length_policy,
-        calibrated=not options.raw,
-        force=options.force,
-    )
-    say(f"wrote {options.out}: rows {rows:,}")
-
-
 def _calibrate(options: argparse.Namespace) -> None:
     from seqclass.atomic import check_free
     from seqclass.bundle import Bundle
     from seqclass.data.store import Store
+    from seqclass.drift import summarise, was_trained_on
     from seqclass.evaluation.calibration import calibrate, sentence
 
     check_free(options.out, options.force, holding="config.json", inputs=(options.store,))
-    bundle = calibrate(Bundle.load(options.bundle), Store(options.store))
+    store = Store(options.store)
+    bundle = calibrate(Bundle.load(options.bundle), store)
+    if was_trained_on(bundle, store):
+        bundle = summarise(bundle, store)
+    else:
+        say("no training summary is written, since the store is not the one that the bundle was trained on")
     bundle.save(options.out, force=options.force)
     say(sentence(bundle.provenance["calibration"]))
     say(f"wrote {options.out}")

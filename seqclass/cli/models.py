@@ -35,6 +35,18 @@ def add_models_commands(models: argparse.ArgumentParser) -> None:
     )
     add_force(join)
 
+    card = add_command(commands, "card", "write a bundle's model card anew, with what you say of it", _card)
+    card.add_argument("bundle", help="folder of the bundle; an older one is brought to the present format")
+    card.add_argument("--report", help="folder of a report on it, such as 'seqclass evaluate' writes: its figures")
+    card.add_argument("--licence", help="of the model, as the Hugging Face hub names them: mit, apache-2.0, cc-by-4.0")
+    card.add_argument("--intended-use", metavar="TEXT", help="what it is for")
+    card.add_argument("--limits", metavar="TEXT", help="what it is not for")
+
+    push = add_command(commands, "push", "hand a bundle on to the Hugging Face hub, in one commit", _push)
+    push.add_argument("bundle", help="folder of the bundle")
+    push.add_argument("name", help="user/name, or user/name@branch")
+    push.add_argument("--private", action="store_true", help="a repository that is made is for its owner alone")
+
 
 def _list(options: argparse.Namespace) -> None:
     from inspect import getdoc
@@ -111,3 +123,26 @@ def _join(options: argparse.Namespace) -> None:
         say(f"warning: {warning.message}")
     joint.save(options.out, force=options.force)
     say(f"wrote {options.out}: {len(options.bundles):,} models, {len(joint.targets):,} targets")
+
+
+def _card(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from seqclass.bundle import Bundle
+    from seqclass.evaluation.headline import read_metrics, with_report
+
+    bundle = Bundle.load(options.bundle)
+    if options.report is not None:
+        bundle = with_report(bundle, read_metrics(options.report))
+    said = {name: getattr(options, name) for name in ("licence", "intended_use", "limits")}
+    about = bundle.provenance.get("about", {}) | {name: text for name, text in said.items() if text is not None}
+    replace(bundle, provenance=bundle.provenance | {"about": about}).save(options.bundle, force=True)
+    say(f"wrote {options.bundle}: version {bundle.version}")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from seqclass.hub import push
+
+    url = push(options.bundle, options.name, private=options.private)
+    say(f"wrote {url}")
+    say(f"load it with: seqclass.load('hf://{options.name.removeprefix('hf://')}')")

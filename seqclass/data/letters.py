@@ -20,7 +20,7 @@ from seqclass.alphabets import DNA, Alphabet, Tokens
 from seqclass.errors import SeqclassError, SequenceError
 
 Rule = Literal["strict", "mask", "map"]
-Place = Callable[[int], tuple[Path, str | int]]
+Place = Callable[[int], tuple[Path | None, str | int]]
 
 # The residue that another resembles most: selenocysteine, pyrrolysine, Asx, Glx, and leucine or isoleucine.
 _NEAREST = {"U": "C", "O": "K", "B": "D", "Z": "E", "J": "L"}

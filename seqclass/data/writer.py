@@ -69,6 +69,21 @@ class Sink:
         return getattr(self._raw, name)
 
 
+@contextmanager
+def new_hdf5(path: str | Path, *, force: bool = False) -> Iterator[h5py.File]:
+    """An HDF5 file to write into, which takes the place of `path` when it is whole.
+
+    Raises:
+        OutputExistsError: Something stands at `path` and `force` is false.
+        SeqclassError: What stands there is no file, or the disk is full.
+    """
+    with atomic_file(path, force=force) as partial, open(partial, "r+b", buffering=0) as raw:
+        sink = Sink(raw)
+        with h5py.File(sink, "w") as file:
+            yield file
+        sink.complain()
+
+
 class _Rows:
     """A data set that grows by rows; it waits in memory until it is known to be large enough for chunks."""
 

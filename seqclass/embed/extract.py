@@ -20,10 +20,10 @@ from seqclass.data.fasta import FastaRecord, read_fasta
 from seqclass.data.letters import LetterPolicy, LetterReader
 from seqclass.data.writer import Sink
 from seqclass.embed.backbones import Backbone
-from seqclass.embed.unfinished import Unfinished
 from seqclass.embed.windows import Window, join, windows
 from seqclass.errors import SeqclassError, SequenceError
 from seqclass.progress import Advance, progress, track
+from seqclass.unfinished import Unfinished
 
 # Of a batch, padding included; on a CPU, what outgrows its caches is slower.
 _CPU_BATCH_RESIDUES, _BATCH_RESIDUES = 1024, 8192

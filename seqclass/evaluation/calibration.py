@@ -60,7 +60,8 @@ class Fitted(NamedTuple):
 def calibrate(bundle: Bundle, store: Store) -> Bundle:
     """The same bundle with a calibration fitted on a store's validation samples; its provenance says what it changed.
 
-    A calibration that it had is not looked at. The strands of a locus count once.
+    A calibration that it had is not looked at, and its training summary, which tells what was called, is left out. The
+    strands of a locus count once.
 
     Raises:
         StoreError: The store does not fit the bundle.
@@ -72,9 +73,8 @@ def calibrate(bundle: Bundle, store: Store) -> Bundle:
     _check_enough(len(samples))
     scores = score_samples(bundle, store, samples, calibrated=False)
     fitted = fit_calibration(store.known_labels(samples), scores, bundle.binary, bundle.groups)
-    return replace(
-        bundle, calibration=fitted.calibration, provenance=bundle.provenance | {"calibration": fitted.change}
-    )
+    provenance = bundle.provenance | {"calibration": fitted.change}
+    return replace(bundle, calibration=fitted.calibration, provenance=provenance, summary=None)
 
 
 def fit_calibration(

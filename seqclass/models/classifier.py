@@ -29,6 +29,7 @@ class Classifier(Block):
         vector_size: Numbers a residue, None for tokens.
         length: The one length it takes, in residues, or None for any.
         num_targets: Number of logits.
+        has_spread: Whether it is judged with by several models, which can disagree.
     """
 
     alphabet: str
@@ -36,6 +37,7 @@ class Classifier(Block):
     vector_size: int | None = None
     length: int | None
     num_targets: int
+    has_spread: bool = False
 
     @property
     def longest(self) -> int | None:

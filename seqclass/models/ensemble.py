@@ -44,6 +44,8 @@ class Ensemble(Classifier):
         UnknownNameError: There is no such vote.
     """
 
+    has_spread = True
+
     def __init__(
         self, members: Sequence[Classifier], vote: str = "mean", exclusive: Sequence[Sequence[int]] = ()
     ) -> None:

@@ -27,8 +27,8 @@ def reverse_complement(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
 def to_front(flipped: Tensor, mask: Tensor) -> Tensor:
     """Moves the real positions of a flipped `(batch, length, ...)` tensor back before its padding."""
     length = mask.shape[1]
-    shift = length - mask.sum(dim=1, keepdim=True)
-    place = (torch.arange(length, device=mask.device) + shift) % length
+    place = torch.arange(length, device=mask.device) + length - mask.sum(dim=1, keepdim=True)
+    place = torch.where(place < length, place, place - length)
     place = place.view(*place.shape, *[1] * (flipped.dim() - 2)).expand_as(flipped)
     return flipped.gather(1, place)
 

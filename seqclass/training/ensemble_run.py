@@ -11,9 +11,11 @@ from jsonargparse import Namespace
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
+from seqclass.drift import summarise
 from seqclass.ensemble import join_bundles
 from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate, judged_samples
+from seqclass.evaluation.headline import with_report
 from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier
 from seqclass.predict import score_samples
@@ -63,7 +65,7 @@ def fit_ensemble(
             return {}
         members = {seed: Bundle.load(folder) for seed, folder in folders.items()}
         store = Store(options.data.store)
-        joint = calibrate_if_possible(join_bundles(list(members.values())), store)
+        joint = summarise(calibrate_if_possible(join_bundles(list(members.values())), store), store)
         joint.save(out / "bundle", force=goes_on)
         if not options.evaluate or not len(store.samples("test")):
             say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
@@ -78,6 +80,7 @@ def fit_ensemble(
             min_positives=options.min_test_positives,
             force=goes_on,
         )
+        with_report(joint, metrics).save(out / "bundle", force=True)
         show_report(metrics)
         say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")
         return metrics

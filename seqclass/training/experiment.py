@@ -94,7 +94,7 @@ def run_experiment(
     bundle = Bundle.load(options.bundle)
     if config.subcommand == "predict":
         rows = write_predictions(
-            bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force
+            bundle, options.fasta, options.out, length_policy=options.length_policy, force=options.force, tell=say
         )
         say(f"wrote {options.out}: rows {rows:,}")
         return {}

@@ -25,9 +25,11 @@ from seqclass.atomic import atomic_file, check_free
 from seqclass.blocks import build as rebuild
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
+from seqclass.drift import summarise
 from seqclass.errors import EvaluationError, SeqclassError, TrainingError
 from seqclass.evaluation.calibration import calibrate, sentence
 from seqclass.evaluation.evaluate import evaluate, versions
+from seqclass.evaluation.headline import with_report
 from seqclass.evaluation.multilabel import counted_targets
 from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier, init_from
@@ -204,7 +206,7 @@ def _fit(
             "kept_epoch": kept["epoch"] + 1,
             task.monitor.replace("/", "_"): checkpoints.best,
         }
-        bundle = calibrate_if_possible(bundle, store)
+        bundle = summarise(calibrate_if_possible(bundle, store), store)
         bundle.save(out / "bundle", force=resumes)
     if not options.get("evaluate") or not len(store.samples("test")):
         say(f"bundle: {out / 'bundle'}; not evaluated on a test split")
@@ -217,6 +219,7 @@ def _fit(
         min_positives=options.min_test_positives,
         force=resumes,
     )
+    with_report(bundle, metrics).save(out / "bundle", force=True)
     log_test_metrics(trainer, metrics)
     show_report(metrics)
     say(f"bundle: {out / 'bundle'}   report: {out / 'report'}")

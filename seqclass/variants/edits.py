@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from seqclass.alphabets import Tokens
-from seqclass.variants.genome import Genome
+from seqclass.data.genome import Genome
 
 
 class Edit(NamedTuple):

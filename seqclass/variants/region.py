@@ -9,10 +9,10 @@ import numpy as np
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.data.chromosomes import ChromosomeNames, listing
+from seqclass.data.genome import Genome
 from seqclass.data.intervals import parse_region
 from seqclass.errors import IntervalError
 from seqclass.variants.edits import Edit, window
-from seqclass.variants.genome import Genome
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from seqclass import __version__
 from seqclass.alphabets import Tokens
 from seqclass.atomic import check_free
 from seqclass.bundle import Bundle
-from seqclass.embed.unfinished import Unfinished
 from seqclass.errors import SeqclassError
 from seqclass.predict import evaluating, score_tokens
 from seqclass.progress import Advance, progress
 from seqclass.targets import find_target
+from seqclass.unfinished import Unfinished
 from seqclass.variants.background import Background
 from seqclass.variants.edits import Row
 from seqclass.variants.effects import effects

@@ -14,10 +14,10 @@ import numpy as np
 
 from seqclass.alphabets import DNA, Tokens
 from seqclass.data.chromosomes import ChromosomeNames, renaming_note
+from seqclass.data.genome import Genome
 from seqclass.errors import IntervalError, SequenceError, SourceError, find_name
 from seqclass.progress import track
 from seqclass.variants.edits import Edit, least_edit, window
-from seqclass.variants.genome import Genome
 from seqclass.variants.haplotypes import Carried, haplotypes
 from seqclass.variants.vcf import carried_alleles, open_vcf, place_of, read_records
 

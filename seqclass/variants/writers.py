@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from seqclass.atomic import atomic_file, check_free
-from seqclass.data.writer import Sink
+from seqclass.data.writer import new_hdf5
 from seqclass.errors import SeqclassError
 from seqclass.targets import Target
 from seqclass.variants.annotated import annotate
@@ -99,7 +99,7 @@ def _with_background(
     """A writer, and once it is done, the background in a file of its own."""
     with ExitStack() as stack:
         if background is not None:
-            file = stack.enter_context(_new_hdf5(beside, force))
+            file = stack.enter_context(new_hdf5(beside, force=force))
             file["targets"] = background.targets
             background.store(file)
         yield stack.enter_context(writer)
@@ -175,19 +175,10 @@ class _Hdf5:
 def _hdf5(
     out: Path, source: _Source, names: Sequence[str], background: Background | None, force: bool
 ) -> Iterator[Writer]:
-    with _new_hdf5(out, force) as file:
+    with new_hdf5(out, force=force) as file:
         file["targets"] = list(names)
         for key, value in source.identity.items():
             file.attrs[key] = str(value)
         if background is not None:
             background.store(file)
         yield _Hdf5(file, source.columns, source.count, len(names))
-
-
-@contextmanager
-def _new_hdf5(out: Path, force: bool) -> Iterator[h5py.File]:
-    with atomic_file(out, force=force) as partial, open(partial, "r+b", buffering=0) as raw:
-        sink = Sink(raw)
-        with h5py.File(sink, "w") as file:
-            yield file
-        sink.complain()

@@ -1,4 +1,4 @@
-"""What a run has embedded so far, in a folder beside its output, so that a run that was killed goes on.
+"""What a run has computed so far, in a folder beside its output, so that a run that was killed goes on.
 
 HDF5 is not made to survive a kill in the middle of a write. So each portion is a file of its own that appears whole or
 not at all, and the output is put together from them at the end.
@@ -25,16 +25,27 @@ class Unfinished:
 
     Args:
         out: The output of the run.
-        run: All that the embeddings follow from, as JSON can hold it.
+        run: All that the numbers follow from, as JSON can hold it.
         force: Begin anew where a run of another kind was left unfinished.
+        resume: Go on with a run of the same kind; else one is not gone on with unless asked for.
 
     Raises:
-        SeqclassError: Such a run was left unfinished, and `force` is false; or the folder holds something else.
+        SeqclassError: A run was left unfinished that is not to be gone on with, and `force` is false; or the folder
+            holds something else.
     """
 
-    def __init__(self, out: Path, run: dict[str, Any], *, force: bool = False) -> None:
+    def __init__(self, out: Path, run: dict[str, Any], *, force: bool = False, resume: bool = True) -> None:
         self.folder = out.with_name(f".{out.name}.unfinished")
         before = self._before()
+        if before is not None and not resume:
+            if not force:
+                raise SeqclassError(
+                    "a run for this output was left unfinished",
+                    remedy="Pass --resume to go on with it, or --force to begin anew",
+                    file=out,
+                )
+            self.remove()
+            before = None
         if before is not None and before != run:
             if not force:
                 differing = ", ".join(sorted(key for key in run if before.get(key) != run[key]))
@@ -67,7 +78,7 @@ class Unfinished:
         return self._file(portion).is_file()
 
     def save(self, portion: int, vectors: np.ndarray[Any, Any]) -> None:
-        """Keeps the vectors of a portion, `(rows, size)`."""
+        """Keeps the numbers of a portion, such as vectors `(rows, size)`."""
         # Straight into a file, NumPy would not tell a full disk from other failures.
         buffer = io.BytesIO()
         np.save(buffer, vectors)
@@ -75,7 +86,7 @@ class Unfinished:
             partial.write_bytes(buffer.getbuffer())
 
     def load(self, portion: int) -> np.ndarray[Any, Any]:
-        """The vectors of a finished portion, `(rows, size)`.
+        """The numbers of a finished portion.
 
         Raises:
             SeqclassError: Its file is damaged.

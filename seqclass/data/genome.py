@@ -19,7 +19,8 @@ class Genome:
     """The chromosomes of a FASTA file as tokens, of which only what is looked at takes memory.
 
     Args:
-        path: FASTA, plain or gzip. Lower case is read as upper case, ambiguous letters as N.
+        path: FASTA, plain or gzip.
+        reader: Of its letters. Default: lower case is read as upper case, ambiguous letters as N.
 
     Attributes:
         lengths: Of each chromosome, in bp, by name, in the file's order.
@@ -29,11 +30,11 @@ class Genome:
         SequenceError: The file is missing, empty or no FASTA, a letter is not DNA, or two chromosomes share a name.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, reader: LetterReader | None = None) -> None:
         self.path = Path(path)
         self.lengths: dict[str, int] = {}
         self._starts: dict[str, int] = {}
-        reader, digest, end = LetterReader(DNA, LetterPolicy()), hashlib.sha256(), 0
+        reader, digest, end = reader or LetterReader(DNA, LetterPolicy()), hashlib.sha256(), 0
         # The mapping outlives the file's name, so nothing is left behind, even after a kill.
         with tempfile.TemporaryFile() as scratch:
             for record in track(read_fasta(self.path), "Reading the genome", unit="sequences"):

@@ -1,0 +1,1 @@
+"""The HTTP service: bundles answer over the network with the numbers that `seqclass.predict` gives."""

@@ -1,0 +1,71 @@
+"""The service as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from seqclass import __version__
+from seqclass.bundle import Bundle
+from seqclass.serve.asked import ExplainRequest, PredictRequest
+from seqclass.serve.limits import Limits
+from seqclass.serve.metrics import CountRequests
+from seqclass.serve.problems import answer_problems
+from seqclass.serve.routes import explaining, health, inference_protocol, models, pages, predicting, sagemaker
+from seqclass.serve.service import Service
+
+# Bodies that a route reads itself, within the limits, so that their schemas are not found by FastAPI.
+_BODIES = (PredictRequest, ExplainRequest, inference_protocol.InferRequest)
+
+
+class App(FastAPI):
+    """FastAPI, whose OpenAPI document also holds the schemas of bodies that routes read themselves."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _, found = models_json_schema(
+                [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
+            )
+            document["components"]["schemas"] |= found["$defs"]
+        return super().openapi()
+
+
+def create_app(bundles: Mapping[str, Bundle], limits: Limits | None = None, key: str | None = None) -> FastAPI:
+    """An application that serves bundles.
+
+    Args:
+        bundles: By name; the first is asked where a request names none.
+        limits: Of requests.
+        key: What clients must bring as a bearer token, None for nothing.
+    """
+    service = Service(bundles, limits or Limits(), key)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = App(
+        title="seqclass",
+        version=__version__,
+        description="Classifiers of DNA and protein sequences.",
+        lifespan=lifespan,
+        # FastAPI's own pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    answer_problems(app)
+    app.add_middleware(CountRequests, metrics=service.metrics)
+    for route in (pages, predicting, explaining, models, health, sagemaker, inference_protocol):
+        app.include_router(route.router)
+    return app

@@ -1,0 +1,1 @@
+"""What the service answers, one kind of route a file."""
