@@ -63,14 +63,15 @@ class TrainingSummary:
 
         Only matrix products, so a sequence lies where it lay when the summary was made.
         """
-        projected: Floats = (embeddings - self.mean) @ self.components.T
-        return projected
+        return np.asarray((embeddings - self.mean) @ self.components.T, dtype=np.float32)
 
     def residuals(self, embeddings: Floats) -> Floats:
         """How far embeddings `(sequences, size)` lie from what the components span, `(sequences,)`."""
         centred = embeddings - self.mean
-        beyond = np.linalg.norm(centred - (centred @ self.components.T) @ self.components, axis=1)
-        return beyond.astype(np.float32)
+        beyond: Floats = np.linalg.norm(centred - (centred @ self.components.T) @ self.components, axis=1).astype(
+            np.float32
+        )
+        return beyond
 
     def save(self, folder: Path) -> None:
         """Writes the file into an open folder.

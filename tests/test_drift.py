@@ -27,7 +27,7 @@ from seqclass.predict import probabilities
 from seqclass.training_summary import FILE
 
 LETTERS = np.array(list(PROTEIN.letters))
-CONSENSUS = [np.random.default_rng(7).permutation(np.tile(LETTERS, 3)) for _ in range(4)]
+CONSENSUS = [np.random.default_rng([7, family]).permutation(np.tile(LETTERS, 3)) for family in range(4)]
 
 
 def members(family: int, count: int, seed: int, low: int = 40, high: int = 60) -> list[str]:
