@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def _explain(bundle: Bundle, cases: Sequence[Case], name: str, options: Mapping[
                 for key, value in options.items()
                 if key not in _OF_METHODS or getattr(METHODS[name], _OF_METHODS[key])
             }
-            maps.append(attribute(bundle, case.tokens, case.target, method=name, **fitting).scores)
+            maps.append(attribute(bundle, case.tokens, case.target, method=name, tolerance=math.inf, **fitting).scores)
         advance(1)
     return maps
 
