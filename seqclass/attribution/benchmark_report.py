@@ -73,6 +73,11 @@ def verdicts(found: Mapping[str, Any]) -> list[str]:
         for row in found["methods"]
         if row["falls"] is False and row["faithful"]
     ]
+    told += [
+        f"{row['refused']:.1%} of the maps of {row['method']} do not add up, and would be refused where they explain"
+        for row in found["methods"]
+        if row["refused"]
+    ]
     return told + [f"{name} was left out: {problem}" for name, problem in found["left_out"].items()]
 
 

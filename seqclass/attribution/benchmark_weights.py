@@ -46,7 +46,7 @@ def cascade(model: Classifier, seed: int = 0) -> Iterator[tuple[str, Classifier]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = build(model.config()).state_dict()
-        lost = build(model.config())
+        lost = build(model.config()).to(next(model.parameters()).device)
     lost.load_state_dict(model.state_dict())
     lost.eval()
     weights = lost.state_dict()
