@@ -48,7 +48,7 @@ class Attribution(NamedTuple):
         scores: For each sequence, `(length,)` float32; of several targets `(targets, length)`.
         contributions: For each sequence, `(length, letters or numbers)`, of several targets with those first: what each
             letter, or dimension of a vector, adds to its residue's score; where a score is the size of a gradient, that
-            gradient. None for methods that know only residues.
+            gradient; of mutagenesis, what each letter would add to the logit. None for methods that know only residues.
         delta: For methods that share out a difference, by how much they miss it: the sum of the scores minus the
             difference of the logit from the references', `(sequences,)` or `(sequences, targets)`; else None.
         method: Its name.
@@ -197,6 +197,11 @@ def ask(
         raise AssemblyError(
             f"{num_references} references, {steps} steps, a window of {window} and the seed {seed}",
             remedy="Let each be at least 1, and the seed at least 0",
+        )
+    if name == "mutagenesis" and classifier.input_kind == "vectors":
+        raise AssemblyError(
+            "mutagenesis of vectors, which have no letters to exchange",
+            remedy="Choose occlusion or integrated-gradients, or explain a model that reads letters",
         )
     if isinstance(classifier, Ensemble) and name in ("deeplift", "deepshap"):
         raise AssemblyError(

@@ -40,7 +40,7 @@ Maps = list[list[Floats]]
 """By case and window, `(length,)`."""
 
 MUTAGENESIS, CHANCE = "mutagenesis", "random order"
-CANDIDATES = (MUTAGENESIS, *METHODS)
+CANDIDATES = (MUTAGENESIS, *(name for name in METHODS if name != MUTAGENESIS))
 
 MOST_LIKE = 0.5
 """The rank correlation with the model's own map that one of lost weights may have and still count as fallen."""

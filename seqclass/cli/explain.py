@@ -89,7 +89,12 @@ def _show(bundle: str, sequences: str, out: str, target: str, method: list[str] 
     from seqclass.bundle import Bundle
 
     (name,) = method or ["grad-cam"]
-    files = explain(Bundle.load(bundle), sequences, out, target=target, method=name, **options)
+    loaded = Bundle.load(bundle)
+    if name == "mutagenesis":
+        from seqclass.attribution.mutagenesis_trunk import kept_by_stage, kept_text
+
+        say(kept_text(kept_by_stage(loaded.model)))
+    files = explain(loaded, sequences, out, target=target, method=name, **options)
     pictures = sum(file.suffix == ".png" for file in files)
     say(f"wrote {files[0]} and {pictures:,} pictures")
 
