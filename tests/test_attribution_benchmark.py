@@ -14,7 +14,7 @@ import torch
 from matplotlib.image import imread
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
-from test_registry import TINY, make
+from test_registry import make
 
 from seqclass.alphabets import DNA
 from seqclass.attribution.attribute import attribute
@@ -37,7 +37,16 @@ from seqclass.terminal import plain_errors
 
 WINDOW, SITE = 40, DNA.encode("TTACCCG")
 NUMBER = 24
-OF_VECTORS = ("embedding_mlp", "light_attention")
+STAGED = [
+    "wrn_transformer_xl",
+    "wrn_bilstm",
+    "deepsea",
+    "protcnn",
+    "protenn",
+    "kmer_logreg",
+    "protbert",
+    "transformer_xl",
+]
 
 
 @pytest.fixture
@@ -113,7 +122,7 @@ def test_localisation_is_the_auroc_of_the_size_and_ties_share_the_top() -> None:
 
 def test_who_knows_the_site_is_told_from_who_does_not(store: Store, scanner: Bundle, tmp_path: Path) -> None:
     methods = (MUTAGENESIS, "integrated-gradients", "saliency", "hirescam", "mean-activation")
-    found = benchmark(scanner, store, tmp_path / "plants.tsv", tmp_path / "out", methods=methods)
+    found = benchmark(scanner, store, tmp_path / "plants.tsv", tmp_path / "out", methods=methods, steps=16)
     rows = {row["method"]: row for row in found["methods"]}
     assert list(rows) == [*methods, CHANCE]
     for name in methods[:3]:
@@ -127,7 +136,7 @@ def test_who_knows_the_site_is_told_from_who_does_not(store: Store, scanner: Bun
     assert rows["hirescam"]["faithful"]
     assert not rows["mean-activation"]["faithful"]
     assert abs(rows[CHANCE]["auroc"] - 0.5) < 0.1
-    assert rows[CHANCE]["deletion"] > 0.3
+    assert rows[CHANCE]["deletion"] > rows["saliency"]["deletion"] + 0.1
     assert rows["integrated-gradients"]["refused"] is not None
     assert rows["saliency"]["refused"] is None
 
@@ -168,7 +177,7 @@ def test_curves_begin_and_end_at_the_sequences_and_their_shuffled_copies(store: 
     assert areas([curves(scanner, case, flat)])[0] > deletion + 0.1
 
 
-@pytest.mark.parametrize("key", [key for key, (name, _) in TINY.items() if name not in OF_VECTORS])
+@pytest.mark.parametrize("key", STAGED)
 def test_weights_are_lost_from_the_head_down_until_none_is_left(key: str) -> None:
     model = make(key)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -221,7 +230,7 @@ BENCHMARK = "--benchmark bundle store.h5 --truth plants.tsv --out out"
 def test_all_methods_are_judged_into_a_table_and_a_picture(
     run: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(f"{BENCHMARK} --windows 4 --steps 16 --num-references 3")
+    run(f"{BENCHMARK} --windows 4 --steps 8 --num-references 2")
     told = capsys.readouterr()
     assert "attention-rollout was left out" in told.err
     assert "wrote out/benchmark.tsv" in told.err
@@ -240,10 +249,9 @@ def test_all_methods_are_judged_into_a_table_and_a_picture(
 
 
 def test_equal_seeds_give_equal_files(run: Callable[[str], None]) -> None:
+    line = "--benchmark bundle store.h5 --truth plants.tsv --method smoothgrad --windows 3 --steps 4 --seed 5"
     for out in ("one", "two"):
-        run(
-            f"--benchmark bundle store.h5 --truth plants.tsv --out {out} --method smoothgrad --method saliency --seed 5"
-        )
+        run(f"{line} --out {out}")
     for name in ("benchmark.tsv", "benchmark.json", "benchmark.png"):
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
 

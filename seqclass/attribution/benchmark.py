@@ -26,7 +26,6 @@ from seqclass.attribution.benchmark_report import TABLE, write_benchmark
 from seqclass.attribution.benchmark_weights import cascade, stages
 from seqclass.attribution.localisation import localisation
 from seqclass.attribution.methods import METHODS
-from seqclass.attribution.mutagenesis import importance, mutagenesis
 from seqclass.attribution.references import generator_for
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
@@ -40,7 +39,6 @@ Maps = list[list[Floats]]
 """By case and window, `(length,)`."""
 
 MUTAGENESIS, CHANCE = "mutagenesis", "random order"
-CANDIDATES = (MUTAGENESIS, *(name for name in METHODS if name != MUTAGENESIS))
 
 MOST_LIKE = 0.5
 """The rank correlation with the model's own map that one of lost weights may have and still count as fallen."""
@@ -74,7 +72,7 @@ def benchmark(
         truth: Table of planted sites: chrom, start, end (0-based, half-open), target.
         out: Folder to write.
         target: Name of the only target to look at, or its beginning. Default: all that have planted sites.
-        methods: Of `CANDIDATES`. Default: all that can be applied to this model.
+        methods: Of `METHODS`. Default: all that can be applied to this model.
         split: Whose windows are looked at.
         windows: At most so many of each target.
         seed: Of the draw of windows, random weights, references and orders.
@@ -90,6 +88,7 @@ def benchmark(
         SourceError: `truth` is no such table, or no window holds a site of its target.
         AssemblyError: The model reads vectors; or a method that was asked for cannot be applied to it.
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: Fewer than two windows are asked for, of which no prior can be made.
     """
     check_free(out, force, holding=TABLE, inputs=(bundle.path, store.path, truth))
     check_fits(bundle, store)
@@ -99,7 +98,7 @@ def benchmark(
         raise SeqclassError(f"{windows} windows of each target", remedy="Take at least 2, better 20")
     targets = list(range(len(bundle.targets))) if target is None else [find_target(bundle.targets, target)]
     _check_options(bundle, targets[0], {**options, "seed": seed})
-    names = list(dict.fromkeys(find_name("method", each, CANDIDATES) for each in methods or CANDIDATES))
+    names = list(dict.fromkeys(find_name("method", each, METHODS) for each in methods or METHODS))
     cases = planted_windows(store, truth, targets, split=split, most=windows, seed=seed)
     options = {**options, "seed": seed}
     own: dict[str, Maps] = {}
@@ -154,27 +153,20 @@ def _check_options(bundle: Bundle, target: int, options: Mapping[str, Any]) -> N
 def _explain(
     bundle: Bundle, cases: Sequence[Case], name: str, options: Mapping[str, Any], advance: Advance
 ) -> tuple[Maps, float | None]:
-    """The maps of a method; and of one that shares out a difference, which share of them `attribute` would refuse.
-
-    Of mutagenesis a residue's score is how far its letter lies above the mean of all letters there.
-    """
+    """The maps of a method; and of one that shares out a difference, which share of them `attribute` would refuse."""
     maps: Maps = []
     missed: list[Floats] = []
     fitting = {
         key: value
         for key, value in options.items()
-        if key not in _OF_METHODS or (name in METHODS and getattr(METHODS[name], _OF_METHODS[key]))
+        if key not in _OF_METHODS or getattr(METHODS[name], _OF_METHODS[key])
     }
     for case in cases:
-        if name == MUTAGENESIS:
-            effects = [(mutagenesis(bundle, each[None], [case.target]), each[None]) for each in case.tokens]
-            maps.append([importance(effect, each)[0, :, 0] for effect, each in effects])
-        else:
-            found = attribute(bundle, case.tokens, case.target, method=name, tolerance=math.inf, **fitting)
-            maps.append(found.scores)
-            if found.delta is not None:
-                totals = np.array([each.sum() for each in found.scores], dtype=np.float32)
-                missed.append(missed_share(found.delta, totals - found.delta))
+        found = attribute(bundle, case.tokens, case.target, method=name, tolerance=math.inf, **fitting)
+        maps.append(found.scores)
+        if found.delta is not None:
+            totals = np.array([each.sum() for each in found.scores], dtype=np.float32)
+            missed.append(missed_share(found.delta, totals - found.delta))
         advance(1)
     return maps, float((~(np.concatenate(missed) <= TOLERANCE)).mean()) if missed else None
 
@@ -195,7 +187,7 @@ def _row(
     """What is told of a method; None where it does not apply."""
     deletion, insertion = areas(drawn)
     left = None if alike is None else list(alike.values())[-1]
-    row: dict[str, Any] = {"method": name, "faithful": name not in METHODS or METHODS[name].faithful}
+    row: dict[str, Any] = {"method": name, "faithful": name == CHANCE or METHODS[name].faithful}
     for of, each in (("", maps), ("_random_weights", random), ("_position_prior", _priors(maps))):
         found = None if each is None else np.mean(_localise(cases, each), axis=0)
         for number, figure in enumerate(("auroc", "hit_rate")):

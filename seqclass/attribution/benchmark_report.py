@@ -104,7 +104,7 @@ def _plot(path: Path, found: Mapping[str, Any]) -> None:
     """Localisation of each method, what is left of its map as weights are lost, and its curves."""
     rows = found["methods"]
     with drawing(path, "page", 1.9 + 0.16 * len(rows) + 1.6) as figure:
-        above, below = figure.subfigures(2, 1, height_ratios=[0.9 + 0.16 * len(rows), 1.9])
+        above, below = figure.subfigures(2, 1, height_ratios=[0.9 + 0.16 * len(rows), 1.9], squeeze=False)[:, 0]
         left, right = above.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         _plot_localisation(left, rows)
         _plot_cascade(right, rows, found["randomisation"])

@@ -27,8 +27,8 @@ def add_explain_command(commands: Any) -> None:
     explain.add_argument(
         "--method",
         action="append",
-        help="one of those below (default: grad-cam); with --benchmark also mutagenesis, and more than one by "
-        "repeating the option (default: all that can be applied)",
+        help="one of those below (default: grad-cam); with --benchmark more than one by repeating the option "
+        "(default: all that can be applied)",
     )
     explain.add_argument(
         "--layer",
