@@ -38,6 +38,7 @@ setup(
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
         "dev": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "pyfaidx>=0.8",
             "captum>=0.8",

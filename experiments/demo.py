@@ -39,7 +39,7 @@ SMALL |= {"layers": 1, "pool": "centre-max", "hidden": 64}
 # Shuffled references hold what any window holds, so that what contributes is the sites.
 DRAWN = {"grad-cam": {}, "hirescam": {}, "integrated-gradients": {"reference": "shuffled"}}
 BARS = {"mutagenesis": 0.95, "integrated-gradients": 0.95, "hirescam": 0.85, "grad-cam": 0.5, "saliency": 0.5}
-WINDOWS = 20  # of each target, in which the planted sites are looked for
+WINDOWS = 10  # of each target, in which the planted sites are looked for
 
 
 def planted(store: Store, sample: int, target: str, plants: Path) -> list[Mark]:

@@ -256,7 +256,8 @@ def _reference(model: Classifier, usual: str | None, asked: str | None) -> str |
 
 def missed_share(delta: Floats, difference: Floats) -> Floats:
     """By what share of differences of logits their contributions miss them; one of less than 0.1 counts as 0.1."""
-    return np.abs(delta) / np.maximum(np.abs(difference), np.float32(_LEAST_DIFFERENCE))
+    share: Floats = (np.abs(delta) / np.maximum(np.abs(difference), _LEAST_DIFFERENCE)).astype(np.float32)
+    return share
 
 
 def _missed(method: str, answer: Answer, first: int, tolerance: float) -> list[Floats]:
