@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A process a core, each with one thread, and the tests of a file in one process, as they share what they make.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 STAMP := .venv/.installed
 
 help:  ## list these targets
@@ -19,14 +21,14 @@ $(STAMP): req.txt setup.py pyproject.toml
 
 setup: $(STAMP)  ## make .venv and install everything
 
-demo: $(STAMP)  ## simulate, train, evaluate and explain; about a minute on two cores
+demo: $(STAMP)  ## simulate, train, evaluate and explain; a few minutes on two cores
 	$(BIN)/python experiments/demo.py
 
 test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 slow: $(STAMP)  ## the tests that take long
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 lint: $(STAMP)  ## style, types, and the direction of imports
 	$(BIN)/ruff check .

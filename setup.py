@@ -41,9 +41,12 @@ setup(
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
         "dev": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "pyfaidx>=0.8",
             "captum>=0.8",
+            "httpx>=0.27",
+            "schemathesis>=4",
             "tangermeme>=1.0",
             "ruff>=0.9",
             "mypy>=1.14",

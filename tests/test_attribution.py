@@ -47,6 +47,8 @@ def applies(model: Classifier, method: str) -> bool:
         return bool(names & {"RelativeAttention", "TransformersEncoder"})
     if method.startswith("guided"):
         return "KmerLogisticRegression" not in names
+    if method == "mutagenesis":
+        return model.input_kind == "tokens"
     return not (method in RULES and names & {"LSTM", "Ensemble"})
 
 
@@ -125,6 +127,29 @@ def test_the_other_strand_has_the_mirrored_scores(method: str) -> None:
         attribute(model, [strand], 0, method=method).scores[0] for strand in (tokens, reverse_complement(tokens))
     )
     np.testing.assert_allclose(there[::-1], here, rtol=1e-3, atol=1e-4 * np.abs(here).max())
+
+
+@pytest.mark.parametrize("key", ["protcnn-dna", "wrn_transformer_xl-causal", "protenn"])
+def test_mutagenesis_is_every_substitution_made_by_hand(key: str) -> None:
+    model = make(key)
+    alphabet = DNA if model.alphabet == "dna" else PROTEIN
+    width = len(alphabet.letters)
+    tokens = np.random.default_rng(0).integers(0, width + 1, 61).astype(np.uint8)
+
+    def logit(sequence: np.ndarray) -> float:
+        strands = [sequence, reverse_complement(sequence)] if alphabet is DNA else [sequence]
+        with torch.no_grad():
+            return float(np.mean([float(model(torch.from_numpy(strand[None].copy()))[0, 1]) for strand in strands]))
+
+    found = attribute(model, [tokens[:40], tokens], 1, method="mutagenesis")
+    assert found.contributions is not None
+    for place in (0, 17, 60):
+        changed = np.repeat(tokens[None], width, axis=0)
+        changed[np.arange(width), place] = np.arange(width)
+        effects = np.array([logit(each) for each in changed]) - logit(tokens)
+        np.testing.assert_allclose(found.contributions[1][place], effects, rtol=1e-3, atol=2e-5)
+        worth = 0 if tokens[place] == width else -effects.mean()
+        assert found.scores[1][place] == pytest.approx(worth, rel=1e-3, abs=2e-5)
 
 
 @pytest.mark.parametrize("key", ["protcnn", "wrn_transformer_xl-protein", "light_attention"])

@@ -370,7 +370,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "method unknown": (
         nothing,
         "explain bundle good.fa --target reb1 --method grad-com --out new",
-        "there is no method 'grad-com' among 16. Did you mean grad-cam or",
+        "there is no method 'grad-com' among 17. Did you mean grad-cam or",
     ),
     "layer unknown": (
         nothing,
@@ -543,7 +543,7 @@ def test_debug_shows_a_traceback_and_nothing_else_does(work: Path) -> None:
         ("predict bundle good.fa", "required: --out"),
         ("predict bundle good.fa --out new.tsv --frce", "unrecognized arguments: --frce"),
         ("predict bundle good.fa more.fa --out new.tsv", "unrecognized arguments: more.fa"),
-        ("explain bundle good.fa --out new", "required: --target"),
+        ("explain bundle good.fa --out new", "--target is needed"),
         ("evaluate bundle store.h5 --out new --min-test-positives few", "invalid int value: 'few'"),
         (f"{PEAKS} --window wide", "invalid int value: 'wide'"),
         (f"{PEAKS} --win 64", "unrecognized arguments: --win 64"),

@@ -153,7 +153,7 @@ def curves(out: Path) -> dict[str, list[tuple[int, float]]]:
     left_out = ("epoch", "train/samples_per_second", "train/tokens_per_second", "train/data_wait_share", "test/")
     tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(left_out)]
     points = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
-    return {tag: sorted(set(p)) if tag.startswith("valid_by_epoch/") else p for tag, p in points.items()}
+    return {tag: sorted(set(p)) if "_by_epoch/" in tag else p for tag, p in points.items()}
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ SOURCES = {
     "deepsea_wrn_txl": "deepsea",
     "pfam_protcnn": "pfam",
     "pfam_protenn": "pfam",
+    "yeast_ablation": "peaks",
     "yeast_chip_exo": "peaks",
 }
 

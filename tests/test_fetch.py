@@ -431,7 +431,7 @@ def test_the_archive_may_be_removed_once_it_is_unpacked_and_what_is_lost_is_unpa
         special("pipe", tarfile.FIFOTYPE),
         special("device", tarfile.CHRTYPE),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "name", member),
 )
 def test_an_archive_that_holds_more_than_plain_files_inside_it_is_not_unpacked(bring, server, tmp_path, member):
     server.data = archive([*GOOD, (member, b"")])

@@ -12,7 +12,6 @@ from seqclass.attribution.attribute import attribute
 from seqclass.attribution.explain import explain
 from seqclass.attribution.grad_cam import CAMS
 from seqclass.attribution.layers import Cut, find_layer, layers, to_residues
-from seqclass.attribution.localisation import share_inside
 from seqclass.blocks import ConvolutionStages, Flatten, LinearHead, OneHotEmbedding, ProtCNNStem
 from seqclass.blocks.stages import UnpaddedConvolution
 from seqclass.bundle import Bundle
@@ -210,11 +209,3 @@ def test_unknown_layers_and_methods_are_errors(make_bundle: Callable[..., Bundle
         attribute(make_bundle(), tokens, 0, layer="head")
     with pytest.raises(UnknownNameError, match="Did you mean hirescam"):
         attribute(make_bundle(), tokens, 0, method="hirecam")
-
-
-def test_the_share_inside_is_of_the_positive_saliency() -> None:
-    saliency = np.array([1, -5, 2, 3, -1, 4], dtype=np.float32)
-    assert share_inside(saliency, [(2, 4)]) == pytest.approx(0.5)
-    assert share_inside(saliency, [(-3, 3), (1, 2)]) == pytest.approx(0.3)
-    assert share_inside(saliency, []) == 0
-    assert np.isnan(share_inside(-np.abs(saliency), [(0, 2)]))

@@ -92,7 +92,7 @@ def test_the_choice_follows_from_the_seed(tables, tmp_path):
     texts = []
     for number, seed in enumerate((0, 0, 1)):
         out = tmp_path / f"{number}.tsv"
-        add_negatives(tables[0], tables[1:], out, label="class", ratio=0.1, seed=seed)
+        add_negatives(tables[0], tables[1:], out, label="class", ratio=0.25, seed=seed)
         texts.append(out.read_text())
     assert texts[0] == texts[1] != texts[2]
 

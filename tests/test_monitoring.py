@@ -245,8 +245,8 @@ def test_hyper_parameters_and_stages_are_there(run: Path, events: EventAccumulat
     assert given["model.pool"].string_value == "centre-max"
     experiment = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content)
     named = {info.name.tag for info in experiment.experiment.metric_infos}
-    assert {"valid/average_precision", "best/average_precision", "test/average_precision"} <= named
-    assert max(values(events, "valid/average_precision")) == values(events, "best/average_precision")[-1]
+    assert {"valid/average_precision", "best/accuracy", "test/average_precision"} <= named
+    assert max(values(events, "valid/accuracy")) == values(events, "best/accuracy")[-1]
     table = events.Tensors("model/text_summary")[0].tensor_proto.string_val[0].decode()
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     weights = [v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))]

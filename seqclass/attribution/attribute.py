@@ -48,7 +48,7 @@ class Attribution(NamedTuple):
         scores: For each sequence, `(length,)` float32; of several targets `(targets, length)`.
         contributions: For each sequence, `(length, letters or numbers)`, of several targets with those first: what each
             letter, or dimension of a vector, adds to its residue's score; where a score is the size of a gradient, that
-            gradient. None for methods that know only residues.
+            gradient; of mutagenesis, what each letter would add to the logit. None for methods that know only residues.
         delta: For methods that share out a difference, by how much they miss it: the sum of the scores minus the
             difference of the logit from the references', `(sequences,)` or `(sequences, targets)`; else None.
         method: Its name.
@@ -69,12 +69,13 @@ class IncompleteError(AssemblyError):
         method: Its name.
         delta: By how many units of logit they miss it.
         index: Of the sequence, among those given.
+        tolerance: The share of the difference that is tolerated.
     """
 
-    def __init__(self, method: str, delta: float, index: int) -> None:
+    def __init__(self, method: str, delta: float, index: int, tolerance: float) -> None:
         super().__init__(
             f"the contributions of {method} do not add up: they miss the difference of the logit from the reference's "
-            f"by {delta:.3g}, where {TOLERANCE:.0%} of it (or of {_LEAST_DIFFERENCE}, if it is less) is tolerated",
+            f"by {delta:.3g}, where {tolerance:.0%} of it (or of {_LEAST_DIFFERENCE}, if it is less) is tolerated",
             remedy=_ADVICE[method],
             record=f"sequence {index}",
         )
@@ -93,6 +94,7 @@ def attribute(
     window: int = 5,
     correct_gradient: bool = False,
     seed: int = 0,
+    tolerance: float = TOLERANCE,
 ) -> Attribution:
     """Says where in each sequence the evidence for a target lies.
 
@@ -113,11 +115,13 @@ def attribute(
         correct_gradient: Whether what all letters of a position have in common is taken out of gradients (Majdandzic et
             al. 2023), for methods made of gradients at the input.
         seed: Of shuffled references, places and noise, which depend on nothing else than it and the sequence.
+        tolerance: By what share of a difference of logits contributions may miss it before they are refused; infinity
+            takes them as they are, and `delta` says what they miss.
 
     Raises:
         UnknownNameError: There is no such target, method, layer or reference; what there is is told.
         SequenceError: There are no sequences, or the model cannot take one; it is numbered.
-        AssemblyError: The method cannot be applied to this model, or its result is beyond `TOLERANCE`, and which can is
+        AssemblyError: The method cannot be applied to this model, or its result is beyond `tolerance`, and which can is
             told; or an option does not belong to the method.
     """
     question = ask(
@@ -140,7 +144,7 @@ def attribute(
         for batch in batches(inputs):
             x, mask = stack(question.model, batch, device)
             answer = question.answer(x, mask, question.draw(batch, x))
-            delta += _missed(question.name, answer, len(scores))
+            delta += _missed(question.name, answer, len(scores), tolerance)
             for values, found in ((answer.scores, scores), (answer.contributions, contributions)):
                 if values is not None:
                     found += [values[:, row, : len(each)].cpu().numpy().copy() for row, each in enumerate(batch)]
@@ -194,6 +198,11 @@ def ask(
             f"{num_references} references, {steps} steps, a window of {window} and the seed {seed}",
             remedy="Let each be at least 1, and the seed at least 0",
         )
+    if name == "mutagenesis" and classifier.input_kind == "vectors":
+        raise AssemblyError(
+            "mutagenesis of vectors, which have no letters to exchange",
+            remedy="Choose occlusion or integrated-gradients, or explain a model that reads letters",
+        )
     if isinstance(classifier, Ensemble) and name in ("deeplift", "deepshap"):
         raise AssemblyError(
             f"{name} of an ensemble, whose members it cannot follow side by side",
@@ -245,18 +254,24 @@ def _reference(model: Classifier, usual: str | None, asked: str | None) -> str |
     return kind
 
 
-def _missed(method: str, answer: Answer, first: int) -> list[Floats]:
+def missed_share(delta: Floats, difference: Floats) -> Floats:
+    """By what share of differences of logits their contributions miss them; one of less than 0.1 counts as 0.1."""
+    share: Floats = (np.abs(delta) / np.maximum(np.abs(difference), _LEAST_DIFFERENCE)).astype(np.float32)
+    return share
+
+
+def _missed(method: str, answer: Answer, first: int, tolerance: float) -> list[Floats]:
     """For each sequence, by how much the contributions to each target miss what they should add up to; or nothing."""
     if answer.expected is None:
         return []
-    delta = answer.scores.sum(dim=2) - answer.expected
-    share = delta.abs() / answer.expected.abs().clamp_min(_LEAST_DIFFERENCE)
+    expected: Floats = answer.expected.T.cpu().numpy()
+    delta: Floats = answer.scores.sum(dim=2).T.cpu().numpy() - expected
     # Written so that what is no number is refused too.
-    refused = ~(share <= TOLERANCE).all(dim=0)
-    if bool(refused.any()):
-        index = int(refused.int().argmax())
-        raise IncompleteError(method, float(delta[:, index].abs().max()), first + index)
-    return list(delta.T.cpu().numpy())
+    refused = ~(missed_share(delta, expected) <= tolerance).all(axis=1)
+    if refused.any():
+        index = int(refused.argmax())
+        raise IncompleteError(method, float(np.abs(delta[index]).max()), first + index, tolerance)
+    return list(delta)
 
 
 @contextmanager

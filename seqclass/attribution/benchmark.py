@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +19,13 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from seqclass.atomic import check_free
-from seqclass.attribution.attribute import attribute
+from seqclass.attribution.attribute import TOLERANCE, ask, attribute, missed_share
 from seqclass.attribution.benchmark_curves import SHARES, Curves, areas, curves
 from seqclass.attribution.benchmark_plants import Case, planted_windows
 from seqclass.attribution.benchmark_report import TABLE, write_benchmark
 from seqclass.attribution.benchmark_weights import cascade, stages
 from seqclass.attribution.localisation import localisation
 from seqclass.attribution.methods import METHODS
-from seqclass.attribution.mutagenesis import importance, mutagenesis
 from seqclass.attribution.references import generator_for
 from seqclass.bundle import Bundle
 from seqclass.data.store import Store
@@ -39,7 +39,6 @@ Maps = list[list[Floats]]
 """By case and window, `(length,)`."""
 
 MUTAGENESIS, CHANCE = "mutagenesis", "random order"
-CANDIDATES = (MUTAGENESIS, *METHODS)
 
 MOST_LIKE = 0.5
 """The rank correlation with the model's own map that one of lost weights may have and still count as fallen."""
@@ -73,7 +72,7 @@ def benchmark(
         truth: Table of planted sites: chrom, start, end (0-based, half-open), target.
         out: Folder to write.
         target: Name of the only target to look at, or its beginning. Default: all that have planted sites.
-        methods: Of `CANDIDATES`. Default: all that can be applied to this model.
+        methods: Of `METHODS`. Default: all that can be applied to this model.
         split: Whose windows are looked at.
         windows: At most so many of each target.
         seed: Of the draw of windows, random weights, references and orders.
@@ -89,6 +88,7 @@ def benchmark(
         SourceError: `truth` is no such table, or no window holds a site of its target.
         AssemblyError: The model reads vectors; or a method that was asked for cannot be applied to it.
         OutputExistsError: Something stands at `out` and `force` is false.
+        SeqclassError: Fewer than two windows are asked for, of which no prior can be made.
     """
     check_free(out, force, holding=TABLE, inputs=(bundle.path, store.path, truth))
     check_fits(bundle, store)
@@ -97,10 +97,12 @@ def benchmark(
     if windows < 2:
         raise SeqclassError(f"{windows} windows of each target", remedy="Take at least 2, better 20")
     targets = list(range(len(bundle.targets))) if target is None else [find_target(bundle.targets, target)]
-    names = list(dict.fromkeys(find_name("method", each, CANDIDATES) for each in methods or CANDIDATES))
+    _check_options(bundle, targets[0], {**options, "seed": seed})
+    names = list(dict.fromkeys(find_name("method", each, METHODS) for each in methods or METHODS))
     cases = planted_windows(store, truth, targets, split=split, most=windows, seed=seed)
     options = {**options, "seed": seed}
     own: dict[str, Maps] = {}
+    refused: dict[str, float | None] = {}
     left_out: dict[str, str] = {}
     lost = list(stages(bundle.model))
     alike: dict[str, dict[str, float]] = {}
@@ -108,7 +110,7 @@ def benchmark(
     with progress("Benchmarking", len(names) * len(cases) * (1 + len(lost)), "maps") as advance:
         for name in names:
             try:
-                own[name] = _explain(bundle, cases, name, options, advance)
+                own[name], refused[name] = _explain(bundle, cases, name, options, advance)
             except AssemblyError as error:
                 if methods:
                     raise
@@ -116,12 +118,13 @@ def benchmark(
         for stage, model in cascade(bundle.model, seed):
             followed = cases if stage == lost[-1] else [case.first(_FOLLOWED) for case in cases]
             for name, maps in own.items():
-                random[name] = _explain(replace(bundle, model=model), followed, name, options, advance)
+                random[name], _ = _explain(replace(bundle, model=model), followed, name, options, advance)
                 alike.setdefault(name, {})[stage] = _agreement(maps, random[name])
     rows, drawn = [], {}
     for name, maps in {**own, CHANCE: _chance(cases, seed)}.items():
         drawn[name] = [curves(bundle, case, each, seed=seed) for case, each in zip(cases, maps, strict=True)]
-        rows.append(_row(name, cases, maps, random.get(name), own.get(MUTAGENESIS), drawn[name], alike.get(name)))
+        row = _row(name, cases, maps, random.get(name), own.get(MUTAGENESIS), drawn[name], alike.get(name))
+        rows.append(row | {"refused": refused.get(name)})
     found = {
         "methods": rows,
         "left_out": left_out,
@@ -140,22 +143,32 @@ def benchmark(
     return found
 
 
-def _explain(bundle: Bundle, cases: Sequence[Case], name: str, options: Mapping[str, Any], advance: Advance) -> Maps:
-    """The maps of a method. Of mutagenesis, how far a residue's letter lies above the mean of all letters there."""
+def _check_options(bundle: Bundle, target: int, options: Mapping[str, Any]) -> None:
+    """Raises what a wrong option would raise, before much has been computed."""
+    for method, own in (("hirescam", "layer"), ("occlusion", "reference")):
+        fitting = {name: value for name, value in options.items() if name == own or name not in _OF_METHODS}
+        ask(bundle, target, method=method, **fitting)
+
+
+def _explain(
+    bundle: Bundle, cases: Sequence[Case], name: str, options: Mapping[str, Any], advance: Advance
+) -> tuple[Maps, float | None]:
+    """The maps of a method; and of one that shares out a difference, which share of them `attribute` would refuse."""
     maps: Maps = []
+    missed: list[Floats] = []
+    fitting = {
+        key: value
+        for key, value in options.items()
+        if key not in _OF_METHODS or getattr(METHODS[name], _OF_METHODS[key])
+    }
     for case in cases:
-        if name == MUTAGENESIS:
-            effects = [(mutagenesis(bundle, each[None], [case.target]), each[None]) for each in case.tokens]
-            maps.append([importance(effect, each)[0, :, 0] for effect, each in effects])
-        else:
-            fitting = {
-                key: value
-                for key, value in options.items()
-                if key not in _OF_METHODS or getattr(METHODS[name], _OF_METHODS[key])
-            }
-            maps.append(attribute(bundle, case.tokens, case.target, method=name, **fitting).scores)
+        found = attribute(bundle, case.tokens, case.target, method=name, tolerance=math.inf, **fitting)
+        maps.append(found.scores)
+        if found.delta is not None:
+            totals = np.array([each.sum() for each in found.scores], dtype=np.float32)
+            missed.append(missed_share(found.delta, totals - found.delta))
         advance(1)
-    return maps
+    return maps, float((~(np.concatenate(missed) <= TOLERANCE)).mean()) if missed else None
 
 
 def _chance(cases: Sequence[Case], seed: int) -> Maps:
@@ -174,7 +187,7 @@ def _row(
     """What is told of a method; None where it does not apply."""
     deletion, insertion = areas(drawn)
     left = None if alike is None else list(alike.values())[-1]
-    row: dict[str, Any] = {"method": name, "faithful": name not in METHODS or METHODS[name].faithful}
+    row: dict[str, Any] = {"method": name, "faithful": name == CHANCE or METHODS[name].faithful}
     for of, each in (("", maps), ("_random_weights", random), ("_position_prior", _priors(maps))):
         found = None if each is None else np.mean(_localise(cases, each), axis=0)
         for number, figure in enumerate(("auroc", "hit_rate")):

@@ -70,4 +70,5 @@ def areas(found: Sequence[Curves]) -> tuple[float, float]:
     height = deletion[0] - deletion[-1]
     if height <= 0:
         return float("nan"), float("nan")
-    return tuple(float(np.trapezoid((curve - deletion[-1]) / height, SHARES)) for curve in (deletion, insertion))
+    below, above = (float(np.trapezoid((curve - deletion[-1]) / height, SHARES)) for curve in (deletion, insertion))
+    return below, above

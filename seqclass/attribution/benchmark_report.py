@@ -73,6 +73,11 @@ def verdicts(found: Mapping[str, Any]) -> list[str]:
         for row in found["methods"]
         if row["falls"] is False and row["faithful"]
     ]
+    told += [
+        f"{row['refused']:.1%} of the maps of {row['method']} do not add up, and would be refused where they explain"
+        for row in found["methods"]
+        if row["refused"]
+    ]
     return told + [f"{name} was left out: {problem}" for name, problem in found["left_out"].items()]
 
 
@@ -99,7 +104,7 @@ def _plot(path: Path, found: Mapping[str, Any]) -> None:
     """Localisation of each method, what is left of its map as weights are lost, and its curves."""
     rows = found["methods"]
     with drawing(path, "page", 1.9 + 0.16 * len(rows) + 1.6) as figure:
-        above, below = figure.subfigures(2, 1, height_ratios=[0.9 + 0.16 * len(rows), 1.9])
+        above, below = figure.subfigures(2, 1, height_ratios=[0.9 + 0.16 * len(rows), 1.9], squeeze=False)[:, 0]
         left, right = above.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         _plot_localisation(left, rows)
         _plot_cascade(right, rows, found["randomisation"])

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from seqclass.attribution.layers import layers
 from seqclass.blocks import build
 from seqclass.models import Classifier
+
+_STREAM = 1810
 
 
 def stages(model: Classifier) -> dict[str, list[str]]:
@@ -21,19 +24,17 @@ def stages(model: Classifier) -> dict[str, list[str]]:
     block's own name. Stages without weights, such as a one-hot embedding, are left out.
     """
     table = layers(model)
-    left = list(model.state_dict())
-    found: dict[str, list[str]] = {}
-    below = {layer.path for place in table.values() for layer in place}
-    found["head"] = [key for key in left if not any(key.startswith(f"{path}.") for path in below)]
+    places: dict[str, set[str]] = {}
     for block in ("encoder", "stem", "embedding"):
         parts = [name for name in reversed(table) if name.startswith(f"{block}.")]
-        for name in [*parts[:-1], block]:
-            taken = {key for keys in found.values() for key in keys}
-            found[name] = [
-                key
-                for key in left
-                if key not in taken and any(key.startswith(f"{layer.path}.") for layer in table.get(name, ()))
-            ]
+        places |= {name: {layer.path for layer in table[name]} for name in parts[:-1]}
+        lowest = [layer for name in (*parts[-1:], block) for layer in table.get(name, ())]
+        places[block] = {layer.encoder or layer.path for layer in lowest} | {layer.path for layer in lowest}
+    found: dict[str, list[str]] = {"head": [], **{name: [] for name in places}}
+    for key in model.state_dict():
+        # Of a part and the block around it, the part comes first.
+        holders = (name for name, paths in places.items() if any(key.startswith(f"{path}.") for path in paths))
+        found[next(holders, "head")].append(key)
     return {name: keys for name, keys in found.items() if keys}
 
 
@@ -44,9 +45,10 @@ def cascade(model: Classifier, seed: int = 0) -> Iterator[tuple[str, Classifier]
     model itself is left as it is.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # A run's own seed would bring back the weights that the model began with.
+        torch.manual_seed(int(np.random.default_rng([seed, _STREAM]).integers(1 << 62)))
         fresh = build(model.config()).state_dict()
-        lost = build(model.config())
+        lost = build(model.config()).to(next(model.parameters()).device)
     lost.load_state_dict(model.state_dict())
     lost.eval()
     weights = lost.state_dict()

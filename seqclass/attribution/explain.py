@@ -14,6 +14,7 @@ from seqclass.alphabets import DNA
 from seqclass.atomic import atomic_folder, check_free, file_stem
 from seqclass.attribution.attribute import IncompleteError, ask, attribute
 from seqclass.attribution.methods import METHODS
+from seqclass.attribution.plot_mutagenesis import plot_mutagenesis
 from seqclass.attribution.plots import plot_saliency
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError
@@ -105,7 +106,11 @@ def explain(
             with torch.inference_mode():
                 score = float(probabilities(bundle, torch.from_numpy(tokens[None]).to(device))[0, index])
             title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
-            plot_saliency(folder / f"{key}.png", letters, {label: saliency}, title=title, start=start, unit=unit)
+            picture = folder / f"{key}.png"
+            if method == "mutagenesis" and found.contributions is not None:
+                plot_mutagenesis(picture, tokens, found.contributions[0], bundle.alphabet, title=title, start=start)
+            else:
+                plot_saliency(picture, letters, {label: saliency}, title=title, start=start, unit=unit)
             pictures.append(Path(out) / f"{key}.png")
         details = {
             "method": method,

@@ -10,18 +10,6 @@ from numpy.typing import NDArray
 from seqclass.metrics import auroc
 
 
-def share_inside(saliency: NDArray[np.float32], intervals: Iterable[tuple[int, int]]) -> float:
-    """The share of the positive saliency that lies inside intervals; NaN where none is positive.
-
-    Args:
-        saliency: `(length,)`.
-        intervals: Starts and ends on it, 0-based half-open; they may reach over its ends.
-    """
-    positive = np.maximum(saliency, 0)
-    total = float(positive.sum())
-    return float(positive[inside(len(saliency), intervals)].sum()) / total if total > 0 else float("nan")
-
-
 def inside(length: int, intervals: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
     """Which of `length` residues lie inside intervals, 0-based half-open, which may reach over the ends."""
     covered = np.zeros(length, dtype=bool)

@@ -54,6 +54,7 @@ METHODS = {
     ),
     "deepshap": Method("As deeplift, the mean over shuffled references.", reference="shuffled", complete=True),
     "occlusion": Method("The fall of the logit when a window is hidden.", reference="uniform"),
+    "mutagenesis": Method("By how much the residue's own letter is better than the mean of all letters there; exact."),
     "attention-rollout": Method("Where the encoder's attention comes from, for all targets alike.", False),
     "mean-activation": Method("The mean of a layer's channels, for all targets alike.", False, at_layer=True),
 }

@@ -77,7 +77,7 @@ def plot_saliency(
         along = axes[: len(axes) - (detail > 0)]
         for axis, (name, values) in zip(axes, tracks.items(), strict=False):
             _draw_track(axis, np.asarray(values), first)
-            axis.set_ylabel(name)
+            axis.set_ylabel(_in_lines(name))
         for axis, (name, values) in zip(axes[len(tracks) :], strips.items(), strict=False):
             _draw_strip(axis, np.asarray(values), first, name)
         if rows:
@@ -99,7 +99,7 @@ def plot_saliency(
             _draw_marks(axes[-1], marks, first, labels=False)
             number_positions(axes[-1], first + left, right - left, width)
             axes[-1].yaxis.set_major_locator(MaxNLocator(3))
-            axes[-1].set(xlabel="the boxed stretch, letter by letter", ylabel=name)
+            axes[-1].set(xlabel="the boxed stretch, letter by letter", ylabel=_in_lines(name))
             for axis in along[: len(tracks)]:
                 axis.axvspan(
                     first + left - 0.5, first + right - 0.5, facecolor="none", edgecolor=DARK, linewidth=0.6, zorder=3
@@ -113,6 +113,11 @@ def most_salient(values: Values, width: int) -> tuple[int, int]:
     smooth = np.convolve(np.maximum(values, 0), np.ones(min(15, len(values))), mode="same")
     left = int(np.clip(int(smooth.argmax()) - width // 2, 0, len(values) - width))
     return left, left + width
+
+
+def _in_lines(name: str) -> str:
+    """A name beside an axis, which is not high enough for a long one in one line."""
+    return name.replace("-", "-\n") if len(name) > 12 and "\n" not in name else name
 
 
 def _draw_track(axes: Axes, values: Values, first: int) -> None:

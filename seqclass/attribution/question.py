@@ -18,6 +18,7 @@ from seqclass.attribution.guided import guided_gradient
 from seqclass.attribution.inputs import pad, soft
 from seqclass.attribution.layers import Cut, Layer, to_residues
 from seqclass.attribution.methods import Method
+from seqclass.attribution.mutagenesis import mutate
 from seqclass.attribution.occlusion import occlusion
 from seqclass.attribution.references import generator_for, shuffle
 from seqclass.attribution.rollout import attention_rollout
@@ -142,6 +143,8 @@ class Question:
             columns = torch.tensor(self.columns, device=x.device)
             falls = [occlusion(self.model, x, each, mask, columns, self.window) for each in draws.references]
             return Answer(torch.stack(falls).mean(dim=0))
+        if self.name == "mutagenesis":
+            return self._mutagenesis(x, mask)
         if self.method.complete:
             return self._share_out(x, mask, draws)
         if self.name in ("guided-backpropagation", "guided-grad-cam"):
@@ -174,6 +177,19 @@ class Question:
                 cut = Cut(self.model, layer, x, mask)
                 maps.append(to_residues(cut.activations.detach().mean(dim=2), x.shape[1], layer.spacing, cut.mask))
         return torch.stack(maps).mean(dim=0)
+
+    def _mutagenesis(self, x: Tensor, mask: Tensor | None) -> Answer:
+        """What each letter would add to the logit in place of the sequence's own, and what its own is worth."""
+        largest, letter = x.max(dim=2)
+        tokens = letter.masked_fill(largest < 1, x.shape[2])
+        lengths = [x.shape[1]] * len(x) if mask is None else mask.sum(dim=1).tolist()
+        effects = torch.zeros(len(self.columns), *x.shape, device=x.device)
+        with torch.no_grad():
+            for row, length in enumerate(lengths):
+                reference, mutants = mutate(self.model, tokens[row, None, :length])
+                effect = mutants[0].float() - reference[0].float()
+                effects[:, row, :length] = effect[..., self.columns].movedim(2, 0)
+        return Answer(-effects.mean(dim=3).masked_fill(largest < 1, 0), effects)
 
     def _share_out(self, x: Tensor, mask: Tensor | None, draws: Draws) -> Answer:
         """Contributions that add up to the difference from the mean of the references."""

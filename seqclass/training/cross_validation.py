@@ -38,8 +38,9 @@ from seqclass.evaluation.strata import stratify
 from seqclass.models import Classifier
 from seqclass.predict import score_samples
 from seqclass.terminal import say, show
-from seqclass.training.fit import check_splits, fit_run, is_first_process
+from seqclass.training.fit import check_splits, fit_run
 from seqclass.training.held_out import FILE, HeldOut, load_held_out, save_held_out
+from seqclass.training.processes import is_first_process
 from seqclass.training.several_runs import SaveOptions, one_of_several, several_runs
 
 FOLDS_TABLE = "folds.tsv"

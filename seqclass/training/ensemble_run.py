@@ -20,7 +20,8 @@ from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier
 from seqclass.predict import score_samples
 from seqclass.terminal import say
-from seqclass.training.fit import calibrate_if_possible, fit_run, is_first_process
+from seqclass.training.fit import calibrate_if_possible, fit_run
+from seqclass.training.processes import is_first_process
 from seqclass.training.several_runs import SaveOptions, one_of_several, several_runs
 
 MEMBERS = "members"

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import pytorch_lightning as pl
-from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
+from jsonargparse import ArgumentParser
 
 from seqclass.bundle import Bundle
 from seqclass.data.folds import FoldsBy
 from seqclass.data.splits import LEVEL
 from seqclass.data.store import Store
-from seqclass.errors import TrainingError
 from seqclass.evaluation.evaluate import evaluate
 from seqclass.evaluation.multilabel import MIN_POSITIVES
 from seqclass.evaluation.report import show_report
 from seqclass.models import Classifier
-from seqclass.models.registry import FROM_STORE
 from seqclass.predict import LengthPolicy, write_predictions
 from seqclass.terminal import plain_errors, say, take_debug
 from seqclass.training.cross_validation import cross_validate
 from seqclass.training.data import StoreDataModule
 from seqclass.training.ensemble_run import fit_ensemble
-from seqclass.training.fit import OURS, fit_run
+from seqclass.training.fit import fit_run
 from seqclass.training.learning_rate_finder import find_learning_rate
-from seqclass.training.loggers import LoggerName
-from seqclass.training.monitoring import FIGURE_STEPS
-from seqclass.training.precision import default_precision
+from seqclass.training.options import Parser, add_model, add_run, add_trainer, default_folder, save_options
 from seqclass.training.rehearsal import Rehearsal
 from seqclass.training.sweep import run_sweep
 from seqclass.training.task import Recipe
@@ -76,7 +68,7 @@ def run_experiment(
         defaults = (defaults or {}) | rehearsal.defaults(name)
     fit = _fit_parser(build, name, defaults or {}, rehearsal)
     if list(arguments[:1]) == ["sweep"]:
-        return run_sweep(build, name, fit, partial(_save_options, fit), arguments[1:])
+        return run_sweep(build, name, fit, partial(save_options, fit), arguments[1:])
     folds = _cross_validation_parser(build, name, defaults or {})
     range_test = _range_test_parser(build, name, defaults or {})
     config = _parser(build, name, fit, range_test, folds).parse_args(list(arguments))
@@ -85,10 +77,10 @@ def run_experiment(
         if rehearsal is not None and options.fast:
             rehearsal.prepare(name, options.data.store)
         if options.ensemble is not None:
-            return fit_ensemble(build, name, options, partial(_save_options, fit))
-        return fit_run(build, name, options, lambda file: _save_options(fit, options, file))
+            return fit_ensemble(build, name, options, partial(save_options, fit))
+        return fit_run(build, name, options, lambda file: save_options(fit, options, file))
     if config.subcommand == "cross-validate":
-        return cross_validate(build, name, options, partial(_save_options, folds))
+        return cross_validate(build, name, options, partial(save_options, folds))
     if config.subcommand == "lr-find":
         return find_learning_rate(build, name, options)
     bundle = Bundle.load(options.bundle)
@@ -112,19 +104,11 @@ def run_experiment(
     return metrics
 
 
-class _Parser(ArgumentParser):
-    """Ends a wrong option as one sentence, without a page of usage before it."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        problem = re.sub(r'Parser key "([^"]+)"', r"--\1", " ".join(message.split()))
-        raise TrainingError(problem.rstrip("."), remedy="See --help for all options") from ex
-
-
 def _fit_parser(
     build: Callable[..., Classifier], name: str, defaults: dict[str, Any], rehearsal: Rehearsal | None
 ) -> ArgumentParser:
-    fit = _Parser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
-    _add_run(fit, _run_folder(name))
+    fit = Parser(description="Train, keep the best epoch on validation, evaluate it on the test split.")
+    add_run(fit, default_folder(name))
     if rehearsal is not None:
         fit.add_argument(_FAST, action="store_true", help="a rehearsal on simulated data, in under a minute")
     fit.add_argument(
@@ -140,11 +124,11 @@ def _fit_parser(
 
 
 def _cross_validation_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
-    folds = _Parser(
+    folds = Parser(
         description="Train a model for each fold of train and valid, and judge each sample by the one that did not see "
         "it. The test split is left alone."
     )
-    _add_run(folds, _run_folder(f"{name}-folds"))
+    add_run(folds, default_folder(f"{name}-folds"))
     folds.add_argument("--folds", type=int, default=5, help="how many")
     folds.add_argument(
         "--by", type=FoldsBy, default="stratified", help="what is divided evenly, or stays whole: see 'data split'"
@@ -160,31 +144,11 @@ def _cross_validation_parser(build: Callable[..., Classifier], name: str, defaul
     return folds
 
 
-def _add_run(parser: ArgumentParser, out: Path) -> None:
-    parser.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
-    parser.add_argument("--out", type=str, default=str(out), help="folder of the run")
-    parser.add_argument("--force", action="store_true", help="replace a run that exists")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped, if there is one")
-    parser.add_argument(
-        "--checkpoint_minutes", type=NonNegativeFloat, default=10, help="between two checkpoints to resume from"
-    )
-    parser.add_argument("--logger", type=LoggerName, default="tensorboard", help="where loss, speed and metrics go")
-    parser.add_argument(
-        "--figure_steps",
-        type=NonNegativeInt,
-        default=FIGURE_STEPS,
-        help="between two drawings of weights and gradients; 0 for none",
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="write a trace of a few training steps to logs/trace.json"
-    )
-
-
 def _range_test_parser(build: Callable[..., Classifier], name: str, defaults: dict[str, Any]) -> ArgumentParser:
-    test = _Parser(description="Train for some steps under a growing learning rate, to see which one to choose.")
+    test = Parser(description="Train for some steps under a growing learning rate, to see which one to choose.")
     test.add_argument("--config", action="config", help="YAML file of options, as --print_config prints it")
     test.add_argument(
-        "--out", type=str, default=str(_run_folder(f"{name}-lr-find")), help="folder for table and picture"
+        "--out", type=str, default=str(default_folder(f"{name}-lr-find")), help="folder for table and picture"
     )
     test.add_argument("--force", action="store_true", help="replace what stands there")
     test.add_argument("--steps", type=int, default=200, help="of training")
@@ -193,27 +157,14 @@ def _range_test_parser(build: Callable[..., Classifier], name: str, defaults: di
 
 
 def _add_training(parser: ArgumentParser, build: Callable[..., Classifier], defaults: dict[str, Any]) -> None:
-    parser.add_argument(
-        "--model_name", type=str, default=build.__name__, help="what a configuration file is for; not to be changed"
-    )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and dropout")
     parser.add_argument(
         "--init_from", type=str | None, default=None, help="folder of a language model or a bundle to start from"
     )
     parser.add_class_arguments(StoreDataModule, "data", skip={"seed"})
-    skipped: set[str | int] = {argument for argument in FROM_STORE if argument in inspect.signature(build).parameters}
-    parser.add_function_arguments(build, "model", skip=skipped)
+    add_model(parser, build)
     parser.add_class_arguments(Recipe, "recipe")
-    parser.add_class_arguments(pl.Trainer, "trainer", skip=set(OURS))
-    parser.set_defaults(
-        {
-            "trainer.max_epochs": 10,
-            "trainer.precision": default_precision(),
-            "trainer.log_every_n_steps": 20,
-            "trainer.gradient_clip_val": 1.0,
-            **defaults,
-        }
-    )
+    add_trainer(parser, defaults)
 
 
 def _parser(
@@ -223,16 +174,16 @@ def _parser(
     range_test: ArgumentParser,
     folds: ArgumentParser,
 ) -> ArgumentParser:
-    parser = _Parser(description=inspect.getdoc(build))
+    parser = Parser(description=inspect.getdoc(build))
     commands = parser.add_subcommands(dest="subcommand")
     commands.add_subcommand("fit", fit)
     commands.add_subcommand("lr-find", range_test)
     # For the list of commands alone: it takes what is not its own to be an option of `fit`, which jsonargparse cannot.
-    commands.add_subcommand("sweep", _Parser(description="Train under many configurations, to find the best."))
+    commands.add_subcommand("sweep", Parser(description="Train under many configurations, to find the best."))
     commands.add_subcommand("cross-validate", folds)
-    run = _run_folder(name)
+    run = default_folder(name)
     for command, split in (("validate", "validation"), ("test", "test")):
-        judge = _Parser(description=f"Evaluate the trained bundle on the {split} split.")
+        judge = Parser(description=f"Evaluate the trained bundle on the {split} split.")
         judge.add_argument("--data.store", dest="store", type=str, required=True, help="path of the store")
         judge.add_argument("--bundle", type=str, default=str(run / "bundle"), help="folder of the bundle")
         judge.add_argument("--out", type=str, default=str(run / command), help="folder of the report")
@@ -240,7 +191,7 @@ def _parser(
         _add_judging(judge)
         commands.add_subcommand(command, judge)
 
-    predict = _Parser(description="Score a FASTA file with the trained bundle.")
+    predict = Parser(description="Score a FASTA file with the trained bundle.")
     predict.add_argument("fasta", type=str, help="sequences, plain or gzip")
     predict.add_argument("--bundle", type=str, default=str(run / "bundle"), help="folder of the bundle")
     predict.add_argument("--out", type=str, default=str(run / "predictions.tsv"), help="table to write")
@@ -255,15 +206,3 @@ def _add_judging(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--min_test_positives", type=int, default=MIN_POSITIVES, help="targets with fewer are left out of means"
     )
-
-
-def _save_options(parser: ArgumentParser, options: Namespace, file: Path) -> None:
-    """Writes the options as `--config` takes them; whether to replace or go on is said anew each time."""
-    saved = options.clone()
-    saved.force = saved.resume = False
-    saved.pop("fast", None)
-    parser.save(saved, str(file), overwrite=True)
-
-
-def _run_folder(name: str) -> Path:
-    return Path("runs") / name

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,13 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import FSDPStrategy
-from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.atomic import atomic_file, check_free
 from seqclass.blocks import build as rebuild
 from seqclass.bundle import Bundle
 from seqclass.data.store import SPLITS, Indices, Store
 from seqclass.drift import summarise
-from seqclass.errors import EvaluationError, SeqclassError, TrainingError
+from seqclass.errors import EvaluationError, TrainingError
 from seqclass.evaluation.calibration import calibrate, sentence
 from seqclass.evaluation.evaluate import evaluate, versions
 from seqclass.evaluation.headline import with_report
@@ -38,30 +34,20 @@ from seqclass.terminal import say
 from seqclass.training.apex import ApexPrecision, fuse_norms, plain_norms
 from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from seqclass.training.data import StoreDataModule
+from seqclass.training.early_end import saying_how_to_go_on
 from seqclass.training.finite import StopAtNonFinite
 from seqclass.training.interruption import Interrupted
-from seqclass.training.loggers import LOGS, LoggerName, build_logger
+from seqclass.training.loggers import LOGS, build_logger, where_logged
 from seqclass.training.memory import within_memory
 from seqclass.training.monitoring import monitors
-from seqclass.training.processes import part
+from seqclass.training.processes import is_first_process, part
 from seqclass.training.reporting import RunProgressBar
 from seqclass.training.resume import check_resumable, terms
 from seqclass.training.run_card import log_test_metrics
 from seqclass.training.run_folder import has_checkpoint, in_place_of_old_run, last_checkpoint, only_writer
 from seqclass.training.step_trace import StepTrace
 from seqclass.training.task import ClassificationTask, Recipe
-
-# These arguments of Lightning's trainer are decided here.
-OURS = (
-    "logger",
-    "callbacks",
-    "plugins",
-    "default_root_dir",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "use_distributed_sampler",
-    "num_sanity_val_steps",
-)
+from seqclass.training.trainer import build_trainer, check_options, quieten_lightning
 
 CONFIG = "config.yaml"
 
@@ -142,26 +128,9 @@ def _fit(
         options.trainer.precision = None
     if recipe.apex_norms:
         fuse_norms(bundle.model)
-    interactive = sys.stderr.isatty()
-    if interactive:
+    if sys.stderr.isatty():
         callbacks.append(RunProgressBar(task.monitor))
-    try:
-        trainer = pl.Trainer(
-            **vars(options.trainer),
-            default_root_dir=out,
-            logger=False,
-            callbacks=callbacks,
-            plugins=plugins,
-            enable_progress_bar=interactive,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, ImportError, ValueError) as error:
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise TrainingError(
-            f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
-        ) from error
+    trainer = build_trainer(vars(options.trainer), out, callbacks, plugins)
     step = check_resumable(last_checkpoint(out), agreed, trainer.world_size) if resumes else None
     # What was logged after the checkpoint is logged again.
     trainer.logger = build_logger(options.logger, out, name, step)
@@ -177,7 +146,7 @@ def _fit(
         say(
             f"{name}: {sum(p.numel() for p in bundle.model.parameters()):,} parameters, "
             f"{len(store.samples('train')):,} training and {len(store.samples('valid')):,} validation samples, "
-            f"{store.num_targets} targets, {trainer.precision}; {_where_logged(options.logger, out)}"
+            f"{store.num_targets} targets, {trainer.precision}; {where_logged(options.logger, out)}"
         )
         if origin := bundle.provenance.get("init_from"):
             say(f"starts from {origin['path']}: {', '.join(origin['taken'])}; fresh: {', '.join(origin['fresh'])}")
@@ -186,7 +155,7 @@ def _fit(
             say(f"going on after step {step:,}")
         elif options.resume:
             say("there is no checkpoint to go on from: training begins")
-        with _saying_how_to_go_on(checkpoints), within_memory():
+        with saying_how_to_go_on(checkpoints), within_memory():
             trainer.fit(task, data, ckpt_path=start, weights_only=True)
         part()
         if checkpoints.best is None:
@@ -238,20 +207,6 @@ def calibrate_if_possible(bundle: Bundle, store: Store) -> Bundle:
     return calibrated
 
 
-def _where_logged(kind: LoggerName, out: Path) -> str:
-    logs = out / LOGS
-    return {
-        "tensorboard": f"TensorBoard: tensorboard --logdir {logs}",
-        "csv": f"figures: {logs / 'metrics.csv'}",
-        "wandb": "figures: Weights & Biases",
-    }[kind]
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes: Lightning starts the program once more for every further one."""
-    return bool(vars(rank_zero_only).get("rank", 0) == 0)
-
-
 def prepare(
     build: Callable[..., Classifier], name: str, options: Namespace, store: Store | None = None
 ) -> tuple[StoreDataModule, ClassificationTask]:
@@ -266,8 +221,8 @@ def prepare(
     Raises:
         SeqclassError: As for `fit_run`.
     """
-    _quieten_lightning()
-    _check_options(build, options)
+    quieten_lightning()
+    check_options(build, options)
     pl.seed_everything(options.seed, verbose=False)
     data = StoreDataModule(**options.data, seed=options.seed)
     if store is not None:
@@ -282,38 +237,6 @@ def prepare(
     bundle, known = _new_bundle(build, name, options, data.store)
     layout, batches = data.store.layout, data.train_dataloader
     return data, ClassificationTask(bundle, layout, recipe, data.augmentation, options.seed, known, batches)
-
-
-def _check_options(build: Callable[..., object], options: Namespace) -> None:
-    if options.model_name != build.__name__:
-        raise TrainingError(
-            f"the configuration is for the model '{options.model_name}', and this one is '{build.__name__}'",
-            remedy="Choose the model that the configuration is for, or leave --config out",
-        )
-    if options.trainer.sync_batchnorm:
-        raise TrainingError(
-            "batch normalisation is to be converted, and this library's own already shares its statistics",
-            remedy="Leave out --trainer.sync_batchnorm",
-        )
-    if options.force and options.get("resume"):
-        raise TrainingError(
-            "the run is to be replaced and to go on", remedy="Give one of --force and --resume, not both"
-        )
-    if options.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
-        raise TrainingError(
-            f"--trainer.accelerator {options.trainer.accelerator} asks for a GPU, and PyTorch {torch.__version__} "
-            "finds none",
-            remedy="Leave it out to train on the CPU, or install a driver and a PyTorch for the GPU",
-        )
-    if not 0 <= options.seed < 1 << 32:
-        raise TrainingError(f"the seed is {options.seed}", remedy="Let --seed be from 0 to 4294967295")
-    if options.trainer.limit_val_batches == 0 or (options.trainer.check_val_every_n_epoch or 1) > (
-        options.trainer.max_epochs or 1
-    ):
-        raise TrainingError(
-            "no epoch would be validated, and the best one is kept",
-            remedy="Leave --trainer.limit_val_batches and --trainer.check_val_every_n_epoch as they are",
-        )
 
 
 def check_splits(store: Store) -> None:
@@ -331,37 +254,6 @@ def check_splits(store: Store) -> None:
             remedy="Import it again with a larger validation split",
             file=store.path,
         )
-
-
-@contextmanager
-def _saying_how_to_go_on(checkpoints: RunCheckpoints) -> Iterator[None]:
-    """Ends training that stops early with what is kept of it, and how to go on."""
-    try:
-        yield
-    except Interrupted as stop:
-        kept = checkpoints.where or "nothing was trained yet"
-        say(f"stopped by {stop}: {kept}. Go on with: {_resume_command()}")
-        raise SystemExit(stop.exit_code) from None
-    except MisconfigurationException as error:
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise TrainingError(f"training cannot go on so: {problem}", remedy="See the --trainer options") from error
-    except OSError as error:
-        kept = f"; {checkpoints.where}, from which --resume goes on" if checkpoints.where else ""
-        raise TrainingError(
-            f"the system refused ({error.strerror or error})",
-            remedy=f"Check the room on the disk and the permissions{kept}",
-            file=error.filename,
-        ) from error
-    except SeqclassError as error:
-        if checkpoints.where:
-            error.remedy = f"{error.remedy}; {checkpoints.where}, from which --resume goes on"
-        raise
-
-
-def _resume_command() -> str:
-    program, *words = sys.argv
-    how = ["python", program] if program.endswith(".py") else [Path(program).name]
-    return shlex.join([*how, *(word for word in words if word not in ("--force", "--resume")), "--resume"])
 
 
 def _new_bundle(
@@ -436,18 +328,3 @@ def _start_from(path: str, model: Classifier) -> dict[str, Any]:
     trained, saved = read_model(path, LANGUAGE_MODEL, BUNDLE)
     taken, fresh = init_from(model, trained)
     return {"path": path, "weights_sha256": saved["weights_sha256"], "taken": list(taken), "fresh": list(fresh)}
-
-
-def _quieten_lightning() -> None:
-    """Leaves out advice that does not apply here, such as to use worker processes: the loader needs none."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for advice in (
-        "does not have many workers",
-        "smaller than the logging interval",
-        "LeafSpec",
-        "tensorboardX",
-        "in eval mode",
-        "is deprecated, use torch.distributed",
-        "sync_dist=True",
-    ):
-        warnings.filterwarnings("ignore", f".*{advice}.*")

@@ -5,7 +5,6 @@ Smith 2017 (arXiv:1506.01186).
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from seqclass.models import Classifier
 from seqclass.terminal import say
 from seqclass.training.fit import prepare
 from seqclass.training.memory import within_memory
+from seqclass.training.trainer import build_trainer
 
 FEWEST_STEPS = 20
 
@@ -113,23 +113,14 @@ def run_range_test(
         steps: How many; at least `FEWEST_STEPS`.
 
     Raises:
-        TrainingError: There are too few steps, or the loss never fell.
+        TrainingError: There are too few steps, the trainer cannot be set up so, or the loss never fell.
     """
     if steps < FEWEST_STEPS:
         raise TrainingError(f"a range test of {steps} steps", remedy=f"Let --steps be at least {FEWEST_STEPS}")
     watch = _Range(np.geomspace(_LOWEST, _HIGHEST, steps))
     ours = {"max_epochs": -1, "max_steps": steps, "accumulate_grad_batches": 1, "limit_val_batches": 0}
     with tempfile.TemporaryDirectory() as folder:
-        runner = pl.Trainer(
-            **trainer | ours | {"enable_checkpointing": False},
-            default_root_dir=folder,
-            logger=False,
-            callbacks=[watch],
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
+        runner = build_trainer(trainer | ours | {"enable_checkpointing": False}, folder, [watch])
         runner.fit(task, data)
     losses = np.array(watch.losses)
     return read_range_test(watch.rates[: len(losses)], running_mean(losses))

@@ -44,6 +44,16 @@ def build_logger(kind: LoggerName, out: Path, name: str, step: int | None = None
     return TensorBoardLogger(out, name=LOGS, version="", purge_step=step, default_hp_metric=False)
 
 
+def where_logged(kind: LoggerName, out: Path) -> str:
+    """What to do to see the figures of a run in the folder `out`."""
+    logs = out / LOGS
+    return {
+        "tensorboard": f"TensorBoard: tensorboard --logdir {logs}",
+        "csv": f"figures: {logs / 'metrics.csv'}",
+        "wandb": "figures: Weights & Biases",
+    }[kind]
+
+
 def board(trainer: pl.Trainer) -> Any:
     """TensorBoard's `SummaryWriter`, for what is no scalar; None where another logger or process is at work."""
     logger = trainer.logger

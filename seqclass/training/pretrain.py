@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqclass.atomic import atomic_file, check_free, write_text
@@ -31,23 +30,17 @@ from seqclass.saved import save_language_model
 from seqclass.terminal import say, show
 from seqclass.training.allowance import Allowance
 from seqclass.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from seqclass.training.early_end import saying_how_to_go_on
 from seqclass.training.finite import StopAtNonFinite
-from seqclass.training.fit import (
-    _check_options,
-    _quieten_lightning,
-    _saying_how_to_go_on,
-    _where_logged,
-    is_first_process,
-)
 from seqclass.training.gradient_flow import GradientFlow
 from seqclass.training.interruption import Interrupted
 from seqclass.training.language_data import LanguageDataModule
 from seqclass.training.language_score import score_language_model, score_table
 from seqclass.training.language_task import LanguageModel, LanguageRecipe, LanguageTask
 from seqclass.training.learning_rates import LearningRates
-from seqclass.training.loggers import LOGS, build_logger
+from seqclass.training.loggers import LOGS, build_logger, where_logged
 from seqclass.training.memory import within_memory
-from seqclass.training.processes import part
+from seqclass.training.processes import is_first_process, part
 from seqclass.training.reporting import EpochLines, RunProgressBar
 from seqclass.training.resume import FREE, check_resumable
 from seqclass.training.run_card import RunCard
@@ -55,6 +48,7 @@ from seqclass.training.run_folder import in_place_of_old_run, last_checkpoint, o
 from seqclass.training.schedules import Schedule
 from seqclass.training.step_trace import StepTrace
 from seqclass.training.throughput import Throughput
+from seqclass.training.trainer import build_trainer, check_options, quieten_lightning
 
 FOLDER = "language_model"
 """Of the trained model, in the folder of its run."""
@@ -107,8 +101,8 @@ def _pretrain(
     resumes = options.resume and last_checkpoint(out).exists()
     if is_first and not resumes:
         check_free(out, options.force or options.resume, holding=_CONFIG, inputs=(options.data.store,))
-    _quieten_lightning()
-    _check_options(build, options)
+    quieten_lightning()
+    check_options(build, options)
     pl.seed_everything(options.seed, verbose=False)
     model, data = _prepare(build, options)
     store = data.store
@@ -117,7 +111,7 @@ def _pretrain(
     flat = vars(options.as_flat())
     agreed = _terms(build.__name__, model, store, flat)
     checkpoints = RunCheckpoints(out, task.monitor, options.checkpoint_minutes, agreed)
-    throughput, interactive = Throughput(), sys.stderr.isatty()
+    throughput = Throughput()
     callbacks: list[Callback] = [
         checkpoints,
         StopAtNonFinite(store),
@@ -129,25 +123,9 @@ def _pretrain(
     ]
     if options.profile:
         callbacks.append(StepTrace(out / LOGS))
-    if interactive:
+    if sys.stderr.isatty():
         callbacks.append(RunProgressBar(task.monitor))
-    try:
-        trainer = pl.Trainer(
-            **vars(options.trainer),
-            default_root_dir=out,
-            logger=False,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            enable_progress_bar=interactive,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, ImportError, ValueError) as error:
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise TrainingError(
-            f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
-        ) from error
+    trainer = build_trainer(vars(options.trainer), out, callbacks, [AtomicCheckpointIO()])
     step = check_resumable(last_checkpoint(out), agreed, trainer.world_size) if resumes else None
     trainer.logger = build_logger(options.logger, out, name, step)
     start = str(last_checkpoint(out)) if resumes else None
@@ -161,14 +139,14 @@ def _pretrain(
             save_config(partial)
         say(
             f"{name}: {sum(weight.numel() for weight in model.parameters()):,} parameters, {trainer.precision}; "
-            f"{_where_logged(options.logger, out)}"
+            f"{where_logged(options.logger, out)}"
         )
         say(f"training: {data.train_dataloader()}")
         if resumes:
             say(f"going on after step {step:,}")
         elif options.resume:
             say("there is no checkpoint to go on from: training begins")
-        with _saying_how_to_go_on(checkpoints), within_memory():
+        with saying_how_to_go_on(checkpoints), within_memory():
             trainer.fit(task, data, ckpt_path=start, weights_only=True)
         part()
         if checkpoints.best is None:

@@ -7,17 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 from jsonargparse import ArgumentParser
 
 from seqclass.models import Classifier
-from seqclass.models.registry import FROM_STORE
 from seqclass.terminal import plain_errors, take_debug
-from seqclass.training.experiment import _add_run, _Parser, _run_folder, _save_options
-from seqclass.training.fit import OURS
 from seqclass.training.language_data import LanguageDataModule
 from seqclass.training.language_task import LanguageModel, LanguageRecipe
-from seqclass.training.precision import default_precision
+from seqclass.training.options import Parser, add_model, add_run, add_trainer, default_folder, save_options
 from seqclass.training.pretrain import pretrain_run
 from seqclass.training.rehearsal import Rehearsal
 
@@ -57,37 +53,24 @@ def run_pretraining(
         name = f"{name}-fast"
         defaults = (defaults or {}) | rehearsal.defaults(name)
     fit = _fit_parser(build, name, defaults or {}, rehearsal)
-    parser = _Parser(description=inspect.getdoc(build))
+    parser = Parser(description=inspect.getdoc(build))
     parser.add_subcommands(dest="subcommand").add_subcommand("fit", fit)
     options = parser.parse_args(list(arguments)).fit
     if rehearsal is not None and options.fast:
         rehearsal.prepare(name, options.data.store)
-    return pretrain_run(build, name, options, lambda file: _save_options(fit, options, file))
+    return pretrain_run(build, name, options, lambda file: save_options(fit, options, file))
 
 
 def _fit_parser(
     build: Callable[..., LanguageModel | Classifier], name: str, defaults: dict[str, Any], rehearsal: Rehearsal | None
 ) -> ArgumentParser:
-    fit = _Parser(description="Train on sequences without labels, keep the best epoch on validation, tell its bits.")
-    _add_run(fit, _run_folder(name))
+    fit = Parser(description="Train on sequences without labels, keep the best epoch on validation, tell its bits.")
+    add_run(fit, default_folder(name))
     if rehearsal is not None:
         fit.add_argument(_FAST, action="store_true", help="a rehearsal on simulated data, in under a minute")
     fit.add_argument("--seed", type=int, default=0, help="of initialisation, order, strands and what is hidden")
-    fit.add_argument(
-        "--model_name", type=str, default=build.__name__, help="what a configuration file is for; not to be changed"
-    )
     fit.add_class_arguments(LanguageDataModule, "data", skip={"along_tape", "seed"})
-    skipped: set[str | int] = {argument for argument in FROM_STORE if argument in inspect.signature(build).parameters}
-    fit.add_function_arguments(build, "model", skip=skipped)
+    add_model(fit, build)
     fit.add_class_arguments(LanguageRecipe, "recipe")
-    fit.add_class_arguments(pl.Trainer, "trainer", skip=set(OURS))
-    fit.set_defaults(
-        {
-            "trainer.max_epochs": 10,
-            "trainer.precision": default_precision(),
-            "trainer.log_every_n_steps": 20,
-            "trainer.gradient_clip_val": 1.0,
-            **defaults,
-        }
-    )
+    add_trainer(fit, defaults)
     return fit

@@ -6,6 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed
+from pytorch_lightning.utilities import rank_zero_only
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: Lightning starts the program once more for every further one."""
+    return bool(vars(rank_zero_only).get("rank", 0) == 0)
 
 
 def gather_objects(trainer: pl.Trainer, value: Any) -> list[Any]:

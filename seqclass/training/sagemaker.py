@@ -18,7 +18,7 @@ from seqclass.errors import SeqclassError, TrainingError
 from seqclass.models import get_model
 from seqclass.terminal import say
 from seqclass.training.experiment import run_experiment
-from seqclass.training.fit import is_first_process
+from seqclass.training.processes import is_first_process
 
 _PORT = "29500"
 

@@ -16,7 +16,8 @@ from jsonargparse import Namespace
 
 from seqclass.atomic import atomic_file, check_free
 from seqclass.errors import TrainingError
-from seqclass.training.fit import CONFIG, is_first_process
+from seqclass.training.fit import CONFIG
+from seqclass.training.processes import is_first_process
 from seqclass.training.run_folder import has_checkpoint, in_place_of_old_run, last_checkpoint, only_writer
 
 SaveOptions = Callable[[Namespace, Path], None]

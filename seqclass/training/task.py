@@ -89,8 +89,8 @@ class ClassificationTask(pl.LightningModule):
         train_batches: Training batches anew, for batch normalisation under weights that are averaged evenly.
 
     Attributes:
-        monitor: The metric on validation by which the best epoch is known: mean average precision of the yes-or-no
-            targets, or where there are none, accuracy.
+        monitor: The metric on validation by which the best epoch is known: where targets are classes of a question,
+            accuracy, and where all are yes or no, their mean average precision.
         learning_rate: The recipe's.
         validated: The answers on validation, from its end until callbacks have seen them.
 
@@ -117,7 +117,7 @@ class ClassificationTask(pl.LightningModule):
         self.augmentation = augmentation or Augmentation()
         self.seed = seed
         self.train_batches = train_batches
-        self.monitor = "valid/average_precision" if len(layout.binary) else "valid/accuracy"
+        self.monitor = "valid/accuracy" if layout.exclusive else "valid/average_precision"
         self.loss = LabelLoss(layout, recipe.loss, np.asarray(bundle.train_positives, dtype=np.int64), known)
         self.plain_loss = LabelLoss(layout)
         self.average = WeightAverage(self.model, recipe.averaging) if recipe.averaging.wanted else None

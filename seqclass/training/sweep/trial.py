@@ -11,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import Namespace
 from optuna import Trial, TrialPruned
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from seqclass.errors import TrainingError
 from seqclass.models import Classifier
@@ -24,6 +23,7 @@ from seqclass.training.loggers import build_logger
 from seqclass.training.memory import within_memory
 from seqclass.training.reporting import RunProgressBar
 from seqclass.training.run_card import RunCard
+from seqclass.training.trainer import build_trainer
 
 
 class Watch(pl.Callback):
@@ -127,22 +127,7 @@ def build_runner(options: Namespace, callbacks: Sequence[pl.Callback] = (), plug
     # Lightning would take all devices and start this program again for each, with a study of its own.
     if trainer["devices"] == "auto":
         trainer["devices"] = 1
-    try:
-        runner = pl.Trainer(
-            **trainer,
-            logger=False,
-            callbacks=list(callbacks),
-            plugins=list(plugins),
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, ImportError, ValueError) as error:
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise TrainingError(
-            f"the trainer cannot be set up so: {problem}", remedy="See the --trainer options"
-        ) from error
+    runner = build_trainer(trainer, Path(), callbacks, plugins)
     if runner.world_size != 1:
         raise TrainingError(
             f"a trial is to run in {runner.world_size} processes, and each runs in one",
