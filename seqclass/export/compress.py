@@ -161,7 +161,7 @@ class _Samples:
         train = store.samples("train")
         chosen = train[np.linspace(0, len(train) - 1, min(_SEQUENCES, len(train))).astype(np.int64)]
         for batch in StoreLoader(store, np.unique(chosen), _BATCH):
-            values = {bundle.model.input_kind: batch.inputs.numpy()}
+            values: dict[str, NDArray[Any]] = {bundle.model.input_kind: batch.inputs.numpy()}
             if bundle.length is None:
                 mask = np.ones(batch.inputs.shape[:2], dtype=bool) if batch.mask is None else batch.mask.numpy()
                 values["mask"] = mask

@@ -35,7 +35,8 @@ class Judgement(nn.Module):
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         raw, spread = judge(replace(self._bundle, calibration=None), inputs, mask)
-        outputs, calibration = (raw,), self._bundle.calibration
+        outputs: tuple[Tensor, ...] = (raw,)
+        calibration = self._bundle.calibration
         if calibration is not None:
             outputs = (calibration.apply(raw, self._bundle.binary, self._bundle.groups), raw)
         return outputs if spread is None else (*outputs, spread)
@@ -126,7 +127,8 @@ def trace(bundle: Bundle, length: int | None) -> ExportedProgram:
         )
         # Once more through the tracer: what was a view of the memory that attention on this CPU happened to leave
         # becomes a reshape, which other devices and converters can do as well.
-        return program.run_decompositions({})
+        decomposed: ExportedProgram = program.run_decompositions({})
+        return decomposed
     except AssemblyError as error:
         if length is not None:
             raise

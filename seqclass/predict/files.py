@@ -28,7 +28,7 @@ _ROWS = 1024
 class _Survey(NamedTuple):
     """What is known of a file once it has been read: how many stretches, a checksum, and what was read as what."""
 
-    count: int
+    total: int
     sha256: str
     notes: list[str]
 
@@ -119,8 +119,8 @@ def _kept(
             survey = _survey(bundle, fasta, policy)
     survey = team.from_first(survey)
     assert survey is not None
-    identity = {"sequences": survey.sha256, "length_policy": policy}
-    work = Work(lambda: read_stretches(bundle, fasta, policy), survey.count, policy, identity)
+    identity: dict[str, str | int] = {"sequences": survey.sha256, "length_policy": policy}
+    work = Work(lambda: read_stretches(bundle, fasta, policy), survey.total, policy, identity)
     rows = run(bundle, work, out, writer, team, resume=resume, force=force)
     if team.is_first:
         for note in survey.notes:

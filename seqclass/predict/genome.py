@@ -192,7 +192,7 @@ def write_tracks(
             read = Genome(genome, reader)
             _refuse_all_unknown(tiling, read)
         count = sum(map(tiling.cells, read.lengths.values()))
-        identity = {"genome": read.digest, "stride": tiling.stride}
+        identity: dict[str, str | int] = {"genome": read.digest, "stride": tiling.stride}
         work = Work(lambda: tiling.stretches(read), count, "tile", identity)
         writer = _means(out, bundle, tiling, read.lengths, force)
         windows = run(bundle, work, out, writer, team, resume=resume, force=force)

@@ -28,13 +28,13 @@ class Work(NamedTuple):
 
     Attributes:
         stretches: Gives them, as often as asked, always the same.
-        count: How many there are, or about so many.
+        total: How many there are, or about so many.
         policy: How sequences were cut.
         identity: All that they follow from, as JSON can hold it.
     """
 
     stretches: Callable[[], Iterator[Stretch]]
-    count: int
+    total: int
     policy: LengthPolicy
     identity: Mapping[str, str | int]
 
@@ -86,7 +86,7 @@ def run(
 def _score(bundle: Bundle, work: Work, unfinished: Unfinished, team: Processes) -> None:
     bar: AbstractContextManager[Advance] = nullcontext(_say_nothing)
     if team.is_first:
-        bar = progress("Predicting", work.count, "stretches")
+        bar = progress("Predicting", work.total, "stretches")
     with evaluating(bundle.model) as device, bar as advance:
         for number, portion in enumerate(portions(work.stretches(), width(bundle))):
             if number % team.count != team.rank or unfinished.has(number):
@@ -101,7 +101,7 @@ def _say_nothing(done: float = 1) -> None:
 
 def _merge(bundle: Bundle, work: Work, unfinished: Unfinished, write: Write) -> int:
     recent, about, written = RecentRows(width(bundle)), Assembly(bundle, work.policy), 0
-    with progress("Writing", work.count, "stretches") as advance:
+    with progress("Writing", work.total, "stretches") as advance:
         for number, portion in enumerate(portions(work.stretches(), width(bundle))):
             new: Rows = unfinished.load(number)
             if new.shape != (len(portion.tokens), width(bundle)):
