@@ -24,6 +24,11 @@ def say(sentence: str) -> None:
     _console(stderr=True).print(Text(sentence), soft_wrap=True)
 
 
+def note(sentence: str) -> None:
+    """Prints one of several sentences on what was noticed by the way, as `say` does."""
+    say(f"- {sentence}")
+
+
 def show(result: RenderableType) -> None:
     """Prints a result, such as a table, to standard output."""
     _console().print(result)

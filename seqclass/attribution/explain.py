@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from seqclass.attribution.plot_mutagenesis import plot_mutagenesis
 from seqclass.attribution.plots import plot_saliency
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError
-from seqclass.predict import LengthPolicy, evaluating, probabilities, read_stretches
+from seqclass.predict import LengthPolicy, Tell, evaluating, letter_reader, probabilities, read_stretches
 from seqclass.progress import track
 from seqclass.targets import find_target
 
@@ -35,6 +36,7 @@ def explain(
     max_plots: int = 20,
     force: bool = False,
     method: str = "grad-cam",
+    tell: Tell = warnings.warn,
     **options: Any,
 ) -> list[Path]:
     """Writes where in each sequence a target's evidence lies.
@@ -53,6 +55,7 @@ def explain(
         max_plots: The first so many stretches get a picture; the table holds all.
         force: Replace the explanation that stands at `out`.
         method: One of `METHODS`.
+        tell: Is given sentences at the end on letters that were read as others, such as U as X. Default: a warning.
         options: Further options of `attribute`: layer, reference, num_references, steps, window, correct_gradient,
             seed.
 
@@ -81,7 +84,8 @@ def explain(
         evaluating(bundle.model) as device,
     ):
         table.write("id\tposition\tletter\tsaliency\n")
-        stretches = read_stretches(bundle, fasta, length_policy)
+        reader = letter_reader(bundle)
+        stretches = read_stretches(bundle, fasta, length_policy, reader)
         for name, start, tokens, _ in track(stretches, "Explaining", unit="sequences"):
             try:
                 found = attribute(bundle, [tokens], index, method=method, **options)
@@ -121,4 +125,6 @@ def explain(
             "stretches": told,
         }
         (folder / _DETAILS).write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    for note in reader.notes():
+        tell(note)
     return [*(Path(out) / name for name in (_TABLE, _ARRAYS, _DETAILS)), *pictures]

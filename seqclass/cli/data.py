@@ -8,7 +8,7 @@ import sys
 from seqclass.cli.imports import add_import_commands
 from seqclass.cli.parsing import add_command, add_force, add_several, keywords
 from seqclass.cli.simulations import add_simulate_commands
-from seqclass.terminal import say, show
+from seqclass.terminal import note, say, show
 
 
 def add_data_commands(data: argparse.ArgumentParser) -> None:
@@ -102,8 +102,8 @@ def _split(options: argparse.Namespace) -> None:
     store = split_store(
         Store(options.store), **{key: value for key, value in keywords(options).items() if key != "store"}
     )
-    for note in store.provenance["split_notes"]:
-        say(f"- {note}")
+    for each in store.provenance["split_notes"]:
+        note(each)
     say(f"wrote {store.path}")
 
 
@@ -124,8 +124,8 @@ def _check(options: argparse.Namespace) -> None:
 def _negatives(options: argparse.Namespace) -> None:
     from seqclass.data.sources.length_matched import add_negatives
 
-    for note in add_negatives(**keywords(options)):
-        say(f"- {note}")
+    for each in add_negatives(**keywords(options)):
+        note(each)
     say(f"wrote {options.out}")
 
 
@@ -148,6 +148,6 @@ def _fetch(options: argparse.Namespace) -> None:
     say(f"{original.name}: {original.what}")
     say(f"licence: {original.licence}")
     say(f"to cite: {original.citation}")
-    for note in fetch(original, out):
-        say(f"- {note}")
+    for each in fetch(original, out):
+        note(each)
     say(f"wrote {out}")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from seqclass.cli.parsing import add_command, add_force
-from seqclass.terminal import say
+from seqclass.terminal import note, say
 
 
 def add_embed_command(commands: Any) -> None:
@@ -53,6 +53,6 @@ def _embed(options: argparse.Namespace) -> None:
         batch_residues=options.batch_residues,
         force=options.force,
     )
-    for note in notes:
-        say(f"- {note}")
+    for each in notes:
+        note(each)
     say(f"wrote {options.out}")

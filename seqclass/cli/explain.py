@@ -8,7 +8,7 @@ from typing import Any
 
 from seqclass.attribution.methods import METHODS, REFERENCES
 from seqclass.cli.parsing import add_command, add_force, add_length_policy, keywords
-from seqclass.terminal import say, show
+from seqclass.terminal import note, say, show
 
 _OF_FASTA = ("length_policy", "max_plots")
 _OF_BENCHMARK = ("truth", "split", "windows")
@@ -94,7 +94,7 @@ def _show(bundle: str, sequences: str, out: str, target: str, method: list[str] 
         from seqclass.attribution.mutagenesis_trunk import kept_by_stage, kept_text
 
         say(kept_text(kept_by_stage(loaded.model)))
-    files = explain(loaded, sequences, out, target=target, method=name, **options)
+    files = explain(loaded, sequences, out, target=target, method=name, tell=note, **options)
     pictures = sum(file.suffix == ".png" for file in files)
     say(f"wrote {files[0]} and {pictures:,} pictures")
 
@@ -108,7 +108,7 @@ def _judge(bundle: str, sequences: str, truth: str, out: str, method: list[str] 
     found = benchmark(Bundle.load(bundle), Store(sequences), truth, out, methods=method or (), **options)
     show(benchmark_table(found))
     for verdict in verdicts(found):
-        say(f"- {verdict}")
+        note(verdict)
     say(f"wrote {Path(out) / TABLE}")
 
 

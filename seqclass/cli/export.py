@@ -60,7 +60,7 @@ def _export(options: argparse.Namespace) -> None:
     store = Store(options.store)
     samples = samples_of(bundle, store, options.split)
     with tempfile.TemporaryDirectory() as folder:
-        models = _prune(bundle, options) if options.prune else _compress(bundle, store, Path(folder), options)
+        models = _prune(bundle, store, options) if options.prune else _compress(bundle, store, Path(folder), options)
         measured = measure_models(models, store, samples)
     show(table(measured, f"{len(samples):,} samples of {options.split}, {store.path}"))
     say(f"wrote {options.out}")
@@ -91,14 +91,17 @@ def _compress(bundle: Bundle, store: Store, folder: Path, options: argparse.Name
     return [("bundle", bundle), ("ONNX", load_onnx(plain)), (name, smaller)]
 
 
-def _prune(bundle: Bundle, options: argparse.Namespace) -> list[tuple[str, Bundle]]:
+def _prune(bundle: Bundle, store: Store, options: argparse.Namespace) -> list[tuple[str, Bundle]]:
     from seqclass.atomic import check_free
     from seqclass.bundle import Bundle
+    from seqclass.drift import summarise, was_trained_on
     from seqclass.export.prune import AMOUNT, prune_magnitude, zero_share
     from seqclass.saved import MARKER
 
     check_free(options.out, options.force, holding=MARKER, inputs=(bundle.path, options.store))
     pruned = prune_magnitude(bundle, AMOUNT if options.amount is None else options.amount)
+    if was_trained_on(bundle, store):
+        pruned = summarise(pruned, store)
     pruned.save(options.out, force=options.force)
     say(
         f"{zero_share(pruned):.1%} of the parameters are zero (before: {zero_share(bundle):.1%}). Zeros alone make a "

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from seqclass.cli.parsing import add_command, add_force, add_several, keywords
-from seqclass.terminal import say
+from seqclass.terminal import note, say
 
 
 def add_import_commands(kinds: Any) -> None:
@@ -318,6 +318,6 @@ def _with_policies(options: argparse.Namespace, base: Any = None) -> dict[str, A
 
 
 def _report_import(store: Any) -> None:
-    for note in store.provenance["notes"]:
-        say(f"- {note}")
+    for each in store.provenance["notes"]:
+        note(each)
     say(f"wrote {store.path}: {len(store):,} samples, {store.num_targets:,} targets")

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from seqclass.cli.parsing import add_command, add_force, add_length_policy
-from seqclass.terminal import say
+from seqclass.terminal import note, say
 
 _FORMATS = ("tsv", "csv", "jsonl", "h5", "beta-lactamase")
 
@@ -75,7 +75,7 @@ def _score_sequences(bundle: Any, options: argparse.Namespace) -> int:
             calibrated=not options.raw,
             resume=options.resume,
             force=options.force,
-            tell=_note,
+            tell=note,
         )
     except BrokenPipeError:
         # Whoever reads has seen enough, as 'head' does. Python would complain once more when it closes the pipe.
@@ -94,9 +94,5 @@ def _score_genome(bundle: Any, options: argparse.Namespace) -> int:
         calibrated=not options.raw,
         resume=options.resume,
         force=options.force,
-        tell=_note,
+        tell=note,
     )
-
-
-def _note(note: str) -> None:
-    say(f"- {note}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqclass.cli.parsing import add_command, add_force, add_several
-from seqclass.terminal import say
+from seqclass.terminal import note, say
 
 _WITH_VCF = ("pass_only", "sample", "genotype", "haplotypes", "chrom_alias", "exclude_chroms")
 
@@ -116,8 +116,8 @@ def _variants(options: argparse.Namespace) -> None:
         inputs=inputs,
         force=options.force,
     )
-    for note in notes:
-        say(f"- {note}")
+    for each in notes:
+        note(each)
     if picture is not None:
         drawn.draw(picture, force=options.force)
         say(f"wrote {picture}")

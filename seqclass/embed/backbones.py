@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from seqclass.alphabets import PROTEIN, Alphabet, Tokens
 from seqclass.bundle import Bundle
 from seqclass.errors import BackboneError, SeqclassError
+from seqclass.hub import is_address
 from seqclass.models import SequenceClassifier
 from seqclass.models.pretrained import load_checkpoint
 from seqclass.predict import best_device
@@ -61,7 +62,8 @@ def load_backbone(name: str | Path, *, dtype: Dtype | None = None, device: torch
     """The backbone in a folder, or of that name on the Hugging Face hub.
 
     Args:
-        name: A checkpoint of ProtT5, ProtBert, ESM-2 or another T5, BERT or ESM over residues; or a bundle's folder.
+        name: A checkpoint of ProtT5, ProtBert, ESM-2 or another T5, BERT or ESM over residues; or a bundle's folder,
+            or its address on the hub, "hf://user/name".
         dtype: Precision. Default: float32 on the CPU; on a GPU bfloat16 where it has that, else float16.
         device: Default: the GPU if there is one.
 
@@ -77,7 +79,7 @@ def load_backbone(name: str | Path, *, dtype: Dtype | None = None, device: torch
         dtype = "float32" if device.type == "cpu" else half
     if dtype not in get_args(Dtype):
         raise SeqclassError(f"there is no precision '{dtype}'", remedy=f"Choose one of {', '.join(get_args(Dtype))}")
-    if (Path(name) / "targets.tsv").is_file():
+    if is_address(name) or (Path(name) / "targets.tsv").is_file():
         return BundleBackbone(Bundle.load(name), str(name), dtype, device)
     return LanguageModel(str(name), dtype, device)
 

@@ -22,7 +22,7 @@ def prune_magnitude(bundle: Bundle, amount: float = AMOUNT) -> Bundle:
     """The same bundle with a share of each layer's weights at zero; the one that is given stays as it is.
 
     Weights are the matrices and kernels of the model; embeddings, biases and norms are left alone. Its calibration is
-    that of the whole model, fitted before.
+    that of the whole model, fitted before. It has no training summary: its embeddings are others.
 
     Args:
         bundle: The model.
@@ -42,7 +42,7 @@ def prune_magnitude(bundle: Bundle, amount: float = AMOUNT) -> Bundle:
                 if count:
                     weight.view(-1)[weight.abs().flatten().topk(count, largest=False).indices] = 0
     provenance = bundle.provenance | {"pruned": {"by": "magnitude", "amount": amount}}
-    return replace(bundle, model=model, provenance=provenance, path=None)
+    return replace(bundle, model=model, provenance=provenance, summary=None, path=None)
 
 
 def _is_embedding(part: torch.nn.Module) -> bool:

@@ -20,9 +20,17 @@ from seqclass.predict.files import write_predictions
 from seqclass.predict.formats import FORMATS
 from seqclass.predict.genome import write_tracks
 from seqclass.predict.judge import ABSTAINED, best_device, called, evaluating, judge, probabilities
-from seqclass.predict.records import Label, Prediction, predict
+from seqclass.predict.records import Label, Prediction, Tell, predict
 from seqclass.predict.scoring import check_fits, score_samples, score_tokens
-from seqclass.predict.stretches import LENGTH_POLICIES, LengthPolicy, Sequences, Stretch, cut, read_stretches
+from seqclass.predict.stretches import (
+    LENGTH_POLICIES,
+    LengthPolicy,
+    Sequences,
+    Stretch,
+    cut,
+    letter_reader,
+    read_stretches,
+)
 
 __all__ = [
     "ABSTAINED",
@@ -33,12 +41,14 @@ __all__ = [
     "Prediction",
     "Sequences",
     "Stretch",
+    "Tell",
     "best_device",
     "called",
     "check_fits",
     "cut",
     "evaluating",
     "judge",
+    "letter_reader",
     "predict",
     "probabilities",
     "read_stretches",
