@@ -106,6 +106,8 @@ def atomic_folder(path: str | Path, *, holding: str, force: bool = False) -> Ite
         with _telling_of_no_room(path):
             yield partial
             for file in partial.rglob("*"):
+                # Some libraries write files that none but their owner may read; whoever is handed the folder shall.
+                file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
                 _sync(file)
         partial.chmod(0o777 & ~_umask())
         if place.exists():

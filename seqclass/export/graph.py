@@ -5,6 +5,10 @@ All that stands between them is in it: both strands of DNA, the members of an en
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -16,6 +20,8 @@ from seqclass.errors import AssemblyError
 from seqclass.models import Ensemble
 from seqclass.onnx_file import OnnxBundle
 from seqclass.predict import judge
+
+_LOGGERS = ("onnxscript", "onnx_ir", "torch.onnx")
 
 _LENGTH = 128
 """Residues of the example that is traced, where the model takes any length and was trained on no single one."""
@@ -106,6 +112,22 @@ def typical_length(bundle: Bundle) -> int:
     return min(bundle.window or _LENGTH, bundle.model.longest or _LENGTH)
 
 
+@contextmanager
+def silently() -> Iterator[None]:
+    """Within the block tracer and converter keep to themselves what is for those who work on them."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def trace(bundle: Bundle, length: int | None) -> ExportedProgram:
     """The graph of a bundle in evaluation mode, for batches of any size.
 
@@ -119,15 +141,16 @@ def trace(bundle: Bundle, length: int | None) -> ExportedProgram:
     inputs = example(bundle, 3, length or typical_length(bundle), ragged=length is None)
     free = {0: Dim.DYNAMIC} if length is not None else {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
     try:
-        program = export(
-            Judgement(bundle).eval(),
-            inputs,
-            dynamic_shapes=(free,) * len(inputs),
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
-        # Once more through the tracer: what was a view of the memory that attention on this CPU happened to leave
-        # becomes a reshape, which other devices and converters can do as well.
-        decomposed: ExportedProgram = program.run_decompositions({})
+        with silently():
+            program = export(
+                Judgement(bundle).eval(),
+                inputs,
+                dynamic_shapes=(free,) * len(inputs),
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+            # Once more through the tracer: what was a view of the memory that attention on this CPU happened to leave
+            # becomes a reshape, which other devices and converters can do as well.
+            decomposed: ExportedProgram = program.run_decompositions({})
         return decomposed
     except AssemblyError as error:
         if length is not None:

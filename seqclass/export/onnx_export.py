@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from seqclass.atomic import atomic_file, check_free
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError, MissingPackageError
 from seqclass.export.check import check_same
-from seqclass.export.graph import cannot_export, graph_length, input_names, output_names, trace
+from seqclass.export.graph import cannot_export, graph_length, input_names, output_names, silently, trace
 from seqclass.onnx_file import METADATA, SUFFIX, describe, is_onnx, load_onnx
 from seqclass.predict import evaluating
 from seqclass.predict.memory import attention_residues
@@ -92,7 +89,7 @@ def check_onnx_file(out: str | Path, force: bool, *inputs: str | Path | None) ->
 def _convert(bundle: Bundle, length: int | None) -> Any:
     program = trace(bundle, length)
     try:
-        with _silently():
+        with silently():
             converted = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -123,17 +120,3 @@ def _tidy(proto: Any) -> None:
         del part.metadata_props[:]
         part.doc_string = ""
     del proto.graph.value_info[:]
-
-
-@contextmanager
-def _silently() -> Iterator[None]:
-    """Within the block the converter keeps to itself what it leaves unfolded."""
-    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
