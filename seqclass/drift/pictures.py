@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from seqclass.targets import Target
@@ -41,7 +41,7 @@ def plot_composition(path: Path, summary: TrainingSummary, letters: Floats, alph
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def plot_lengths(path: Path, summary: TrainingSummary, lengths: NDArray[np.int32]) -> None:
+def plot_lengths(path: Path, summary: TrainingSummary, lengths: NDArray[np.int32], unit: str) -> None:
     """The distribution of lengths that differ, on a logarithmic axis where they span more than a decade."""
     low, high = int(min(summary.lengths.min(), lengths.min())), int(max(summary.lengths.max(), lengths.max()))
     wide = high > 10 * low
@@ -50,8 +50,10 @@ def plot_lengths(path: Path, summary: TrainingSummary, lengths: NDArray[np.int32
         _histograms(axes, edges, {"training": summary.lengths, "new": lengths})
         if wide:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set_xlabel("length (residues)")
+        axes.set_xlabel(f"length ({unit})")
 
 
 def plot_map(path: Path, summary: TrainingSummary, targets: Sequence[Target], points: Floats) -> None:
