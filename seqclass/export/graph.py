@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError
@@ -141,15 +142,16 @@ def trace(bundle: Bundle, length: int | None) -> ExportedProgram:
     inputs = example(bundle, 3, length or typical_length(bundle), ragged=length is None)
     free = {0: Dim.DYNAMIC} if length is not None else {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
     try:
-        with silently():
+        # Attention written out gives memory in the order that all processors and converters know; the fused kernels of
+        # this CPU give another, and a view of that would be in the graph.
+        with silently(), sdpa_kernel(SDPBackend.MATH):
             program = export(
                 Judgement(bundle).eval(),
                 inputs,
                 dynamic_shapes=(free,) * len(inputs),
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-            # Once more through the tracer: what was a view of the memory that attention on this CPU happened to leave
-            # becomes a reshape, which other devices and converters can do as well.
+            # Once more through the tracer, which makes a reshape of a view that only some memory allows.
             decomposed: ExportedProgram = program.run_decompositions({})
         return decomposed
     except AssemblyError as error:
