@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from seqclass.alphabets import DNA
 from seqclass.bundle import Bundle
@@ -16,6 +17,10 @@ from seqclass.data.store import Store, Views
 from seqclass.data.writer import write_store
 from seqclass.models import create_model
 from seqclass.targets import Target
+
+# What is slow on a busy machine is not wrong.
+settings.register_profile("seqclass", deadline=None)
+settings.load_profile("seqclass")
 
 
 @pytest.fixture(autouse=True)
