@@ -131,14 +131,14 @@ def keep_comparison(first: Path, second: Path) -> dict[str, Any]:
 
 
 def keep_printed(run: Path, command: str) -> dict[str, Any]:
-    """The table that a script printed, as rows by column."""
+    """The table that a script printed."""
     lines = [line.split("\t") for line in run.read_text(encoding="utf-8").splitlines()]
     header = next((cells for cells in lines if len(cells) > 3), None)
     if header is None:
         raise SeqclassError("no line holds a table's header", remedy="Give what the script printed", file=run)
-    rows = [dict(zip(header, map(number, cells), strict=True)) for cells in lines if len(cells) == len(header)]
+    rows = [[number(cell) for cell in cells] for cells in lines[lines.index(header) + 1 :] if len(cells) == len(header)]
     said = [cells[0] for cells in lines[: lines.index(header)]]
-    return {"command": command, "said": said, "rows": rows[1:]}
+    return {"command": command, "said": said, "columns": header, "rows": rows}
 
 
 def keep_demo(run: Path, data: Path) -> dict[str, Any]:
@@ -159,8 +159,9 @@ def keep_demo(run: Path, data: Path) -> dict[str, Any]:
         method: attribute(bundle, tokens, column, method=method, **references.get(method, {})).scores[0].tolist()
         for method in MAPS
     }
+    judged = read_json(run / "benchmark" / "benchmark.json")
     return keep_run(run) | {
-        "benchmark": read_json(run / "benchmark" / "benchmark.json"),
+        "benchmark": {key: each for key, each in judged.items() if key not in ("data", "model")},
         "window": {
             "chrom": chrom,
             "start": start,
@@ -274,9 +275,9 @@ def number(cell: str) -> float | str | None:
 
 
 def rounded(value: Any) -> Any:
-    """The same with numbers of six significant digits."""
+    """The same with numbers of eight significant digits."""
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.8g}")
     if isinstance(value, dict):
         return {key: rounded(each) for key, each in value.items()}
     return [rounded(each) for each in value] if isinstance(value, (list, tuple)) else value
