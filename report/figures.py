@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from tables import ABLATION, SCORERS, ablation_figures
 
 from seqclass.attribution.plot_style import BLUE, DARK, GREEN, GREY, ORANGE, VERMILION, drawing
 from seqclass.attribution.plots import Mark, plot_saliency
-from tables import ABLATION, SCORERS, ablation_figures
 
 Results = dict[str, Any]
 
@@ -31,7 +31,9 @@ def training(path: Path, found: Results) -> None:
     with drawing(path, "page", 3.3) as figure:
         axes = figure.subplots(2, 3)
         for row, (runs, metric, name) in enumerate(rows):
-            for (run, curves), colour, line in zip(runs.items(), (BLUE, VERMILION, GREEN), ("-", "--", ":"), strict=False):
+            for (run, curves), colour, line in zip(
+                runs.items(), (BLUE, VERMILION, GREEN), ("-", "--", ":"), strict=False
+            ):
                 loss, valid = np.array(curves["train/loss"]), np.array(curves[metric])
                 axes[row, 0].plot(loss[:, 0], smoothed(loss[:, 2]), line, color=colour, linewidth=1, label=run)
                 axes[row, 1].plot(valid[:, 0], valid[:, 2], line, color=colour, marker=".", linewidth=1, label=run)
@@ -53,7 +55,7 @@ def smoothed(values: np.ndarray, width: int = 5) -> np.ndarray:
 
 def yeast(path: Path, found: Results) -> None:
     """Left: each target by model and by k-mers. Right: the ablation, each seed a point."""
-    with drawing(path, "page", 2.9) as figure:
+    with drawing(path, "page", 2.6) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
         targets = [each for each in found["yeast_chip_exo"]["test"]["targets"] if each["positives"] >= 10]
         kinds = [(0, 200, VERMILION, "^"), (200, 400, ORANGE, "s"), (400, 1000, GREEN, "o"), (1000, 10**9, BLUE, "D")]
@@ -61,10 +63,11 @@ def yeast(path: Path, found: Results) -> None:
             here = [each["average_precision"] for each in targets if low <= each["train_positives"] < high]
             name = f"{low:,} and more" if high > 10**6 else f"{low:,} to {high - 1:,}" if low else f"under {high:,}"
             x, y = ([each[scorer] for each in here] for scorer in ("kmer_logistic", "model"))
-            left.scatter(x, y, 9, colour, marker, alpha=0.8, linewidth=0, label=name)
+            left.scatter(x, y, 9, colour, marker=marker, alpha=0.8, linewidth=0, label=name)
         left.axline((0, 0), slope=1, color=DARK, linewidth=0.6)
         left.set(xlabel="average precision, k-mers", ylabel="average precision, model", aspect="equal")
-        left.legend(frameon=False, title="positives in train", title_fontsize=6, loc="upper left", handletextpad=0.1)
+        left.set(xlim=(-0.02, 0.66), ylim=(-0.02, 0.6))
+        left.legend(frameon=False, title="positives in train", title_fontsize=6, loc="lower right", handletextpad=0.1)
         figures = ablation_figures(found)
         for row, figure_of in enumerate(figures.values()):
             own = figure_of["average_precision"]
@@ -168,7 +171,9 @@ def attribution(path: Path, found: Results) -> None:
         for method, curves in benchmark["curves"].items():
             colour, marker = looks[method]
             percent = np.array(benchmark["shares"]) * 100
-            deletion.plot(percent, curves["deletion"], color=colour, marker=marker, markersize=3.5, linewidth=1, label=method)
+            deletion.plot(
+                percent, curves["deletion"], color=colour, marker=marker, markersize=3.5, linewidth=1, label=method
+            )
         deletion.set_xscale("symlog", linthresh=1)
         deletion.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
         deletion.set(xlabel="% of residues deleted, the highest first", ylabel="logit")

@@ -1,11 +1,11 @@
-"""Keeps what a run measured as one small JSON file in experiments/results/, from which all tables and the paper are made.
+"""Keeps what a run measured as one small file of experiments/results/, from which tables and the paper are made.
 
-    python report/keep.py run runs/pfam --report report/ --hardware "..." --out experiments/results/pfam_protcnn-seed1.json
-    python report/keep.py language runs/dna_lm --hardware "..." --out experiments/results/dna_language_model.json
-    python report/keep.py compare runs/from_lm runs/from_none --out experiments/results/pfam_from_lm.json
-    python report/keep.py printed saliency.log --command "..." --hardware "..." --out experiments/results/yeast_saliency.json
-    python report/keep.py demo runs/demo runs/demo-data --hardware "..." --out experiments/results/demo.json
-    python report/keep.py documented docs/speed.md --hardware "..." --out experiments/results/speed.json
+python report/keep.py run runs/pfam --hardware "..." --out experiments/results/pfam_protcnn-random-1.json
+python report/keep.py language runs/dna_lm --hardware "..." --out experiments/results/dna_language_model.json
+python report/keep.py compare runs/from_lm runs/from_none --out experiments/results/language_model-pfam.json
+python report/keep.py printed saliency.log --command "..." --out experiments/results/yeast_saliency-400.json
+python report/keep.py demo runs/demo runs/demo-data --hardware "..." --out experiments/results/demo.json
+python report/keep.py documented docs/speed.md --hardware "..." --out experiments/results/documented-speed.json
 """
 
 import argparse
@@ -35,6 +35,17 @@ from seqclass.saved import load_trained
 from seqclass.targets import find_target
 
 ACCURACY = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "top_5_accuracy", "intervals", "samples", "classes")
+TRAINING = (
+    "experiment",
+    "seed",
+    "epochs",
+    "batch_size",
+    "precision",
+    "training_seconds",
+    "steps",
+    "kept_epoch",
+    "versions",
+)
 CURVES = ("train/loss", "valid/loss", "valid/accuracy", "valid/average_precision", "valid/auroc")
 MAPS = ("mutagenesis", "integrated-gradients", "hirescam", "grad-cam")
 
@@ -152,7 +163,9 @@ def keep_demo(run: Path, data: Path) -> dict[str, Any]:
     tokens = read_samples(store, np.array([sample]))[0]
     chrom, start = store.contig_names[store.views.contig[sample]], int(store.views.start[sample])
     with open(data / "raw" / "plants.tsv", encoding="utf-8", newline="") as file:
-        sites = [row for row in csv.DictReader(file, delimiter="\t") if (row["chrom"], row["target"]) == (chrom, PAIR_TARGET)]
+        sites = [
+            row for row in csv.DictReader(file, delimiter="\t") if (row["chrom"], row["target"]) == (chrom, PAIR_TARGET)
+        ]
     placed = [(int(row["start"]) - start, int(row["end"]) - start, row["motif"]) for row in sites]
     references = {"integrated-gradients": {"reference": "shuffled"}}
     maps = {
@@ -175,16 +188,18 @@ def keep_demo(run: Path, data: Path) -> dict[str, Any]:
 
 
 def keep_documented(run: Path) -> dict[str, Any]:
-    """The tables of a page of docs/ that a script of benchmarks/ measured, by section."""
-    sections: dict[str, Any] = {}
-    title = "top"
+    """The tables of a page of docs/ that scripts of benchmarks/ measured, by section."""
+    sections: dict[str, list[list[list[str]]]] = {}
+    title, goes_on = "", False
     for line in run.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             title = re.sub(r"[`#]", "", line).strip()
-        elif line.startswith("|"):
-            cells = [re.sub(r"[*`]", "", cell).strip() for cell in line.strip("|").split("|")]
-            if not all(set(cell) <= set("-: ") for cell in cells) or not any(cells):
-                sections.setdefault(title, []).append(cells)
+        is_row = line.startswith("|")
+        if is_row and not goes_on:
+            sections.setdefault(title, []).append([])
+        if is_row and set(line) - set("|-: "):
+            sections[title][-1].append([re.sub(r"[*`]", "", cell).strip() for cell in line.strip("|").split("|")])
+        goes_on = is_row
     return {"page": run.as_posix(), "tables": sections}
 
 
@@ -199,18 +214,13 @@ KINDS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def training(provenance: dict[str, Any]) -> dict[str, Any]:
-    """How a bundle was trained; of an ensemble, its members."""
+    """How a model was trained; of an ensemble, its members."""
     if "members" in provenance:
         return {"ensemble": provenance["ensemble"], "members": [training(each) for each in provenance["members"]]}
-    recipe = provenance.get("recipe", {})
-    kept = {key: provenance[key] for key in ("experiment", "seed", "epochs", "batch_size", "precision") if key in provenance}
-    kept |= {key: provenance[key] for key in ("training_seconds", "steps", "kept_epoch") if key in provenance}
+    kept = {key: provenance[key] for key in TRAINING if key in provenance}
     kept |= {key: value for key, value in provenance.items() if key.startswith("valid_")}
-    if recipe:
-        kept["learning_rate"] = recipe["learning_rate"]
-    if "versions" in provenance:
-        kept["versions"] = provenance["versions"]
-    return kept | {"command": portable(provenance["command"])} if "command" in provenance else kept
+    learning_rate = provenance["recipe"]["learning_rate"]
+    return kept | {"learning_rate": learning_rate, "command": portable(provenance["command"])}
 
 
 def settings(path: Path) -> dict[str, Any]:
@@ -220,7 +230,9 @@ def settings(path: Path) -> dict[str, Any]:
 
 def data(metrics: dict[str, Any]) -> dict[str, Any]:
     about = metrics["provenance"]["data"]
-    kept = {key: about[key] for key in ("source", "sha256", "window", "bin", "genome", "peaks", "split") if key in about}
+    kept = {
+        key: about[key] for key in ("source", "sha256", "window", "bin", "genome", "peaks", "split") if key in about
+    }
     sizes = [each.get("settings", {}).get("train_samples") for each in metrics["baselines"].values()]
     return kept | {"train_samples": next((size for size in sizes if size), None)}
 
@@ -237,7 +249,9 @@ def strata(scorers: dict[str, Any]) -> dict[str, Any]:
 
 
 def per_target(row: dict[str, str]) -> dict[str, Any]:
-    columns = [column for column in row if column.startswith("average_precision") and not column.endswith(("low", "high"))]
+    columns = [
+        column for column in row if column.startswith("average_precision") and not column.endswith(("low", "high"))
+    ]
     kept = {column.partition(":")[2] or "model": number(row[column]) for column in columns}
     own = {"positives": int(row["positives"]), "train_positives": int(row["train_positives"])}
     return {"name": row["name"], **own, "average_precision": kept}

@@ -1,6 +1,6 @@
 """The tables of measured scores, made from experiments/results/, for experiments/README.md and for the paper.
 
-    python report/tables.py            # fills the tables of experiments/README.md in
+python report/tables.py            # fills the tables of experiments/README.md in
 """
 
 import json
@@ -89,46 +89,48 @@ def strata(run: dict[str, Any]) -> dict[str, Any]:
     return kinds
 
 
-def minutes(run: dict[str, Any]) -> str:
-    return f"{run['training_seconds'] / 60:.0f} min"
-
-
 def overview(found: Results) -> Table:
-    """A row an experiment, as far as one was run."""
-    published = found["published"]
-    pfam, deeploc = published["pfam_protcnn"]["error_rate"], published["deeploc"]["q10"]
-    yeast, ablation = found["yeast_chip_exo"], found["yeast_ablation-bilstm-0"]
-    kmers = yeast["test"]["scores"]["kmer_logistic"]
-    rows = [
-        ["`yeast_chip_exo`", "mean average precision", with_interval(yeast["test"]["scores"]["model"], "average_precision")]
-        + [f"k-mers {with_interval(kmers, 'average_precision')}", "", *run_of(yeast)],
-        ["`yeast_ablation`, BiLSTM", "the same", with_interval(ablation["test"]["scores"]["model"], "average_precision")]
-        + ["", "", *run_of(ablation)],
-    ]
+    """A row an experiment that was run."""
+    rows: list[list[str]] = []
+
+    def add(
+        name: str, variant: str, metric: str, file: str, ours: str, baseline: str = "", published: str = ""
+    ) -> None:
+        run = found[file]
+        told = [f"`{name}`{variant}", metric, ours, baseline, published]
+        rows.append([*told, str(run["seed"]), f"{run['training_seconds'] / 60:.0f} min"])
+
+    def add_classes(name: str, variant: str, metric: str, file: str, best: str, published: str = "") -> None:
+        baseline = f"{SCORERS[best]} {accuracy(found[file], best)}"
+        add(name, variant, metric, file, accuracy(found[file]), baseline, published)
+
+    scores, metric = found["yeast_chip_exo"]["test"]["scores"], "mean average precision"
+    kmers = f"k-mers {with_interval(scores['kmer_logistic'], 'average_precision')}"
+    add("yeast_chip_exo", "", metric, "yeast_chip_exo", with_interval(scores["model"], "average_precision"), kmers)
+    best = found["yeast_ablation-bilstm-0"]["test"]["scores"]["model"]
+    add("yeast_ablation", ", BiLSTM", metric, "yeast_ablation-bilstm-0", with_interval(best, "average_precision"))
     for split, name in (("random", "random split"), ("group", "families held out"), ("cluster", "clusters held out")):
-        run = found[f"beta_lactamase_protcnn-{split}"]
-        rows.append([f"`beta_lactamase_protcnn`, {name}", "accuracy", accuracy(run), f"phmmer {accuracy(run, 'phmmer')}"])
-        rows[-1] += ["", *run_of(run)]
-    for name, variant, split, best in (
-        ("random split, seed 1", "random-1", "random", "phmmer"),
-        ("clusters", "clusters", "clusters", "kmer_logistic"),
-    ):
-        run = found[f"pfam_protcnn-{variant}"]
-        rows.append([f"`pfam_protcnn`, {name}", "accuracy", accuracy(run), f"{SCORERS[best]} {accuracy(run, best)}"])
-        rows[-1] += [f"ProtCNN {score(1 - pfam[split]['ProtCNN'])}, all families", *run_of(run)]
-    run = found["deeploc-both-ends-6"]
-    rows.append(["`deeploc`", "Q10", accuracy(run), f"terminal composition {accuracy(run, 'terminal_composition')}"])
-    rows[-1] += [f"DeepLoc 1.0 {score(deeploc['DeepLoc'])}", *run_of(run)]
-    run = found["dna_language_model"]
-    bits = run["scores"]["test"]["bits_per_letter"]
-    told = {name: f"{bits[name]['mean']:.4f}, {bits[name]['interval'][0]:.4f}-{bits[name]['interval'][1]:.4f}" for name in bits}
-    rows.append(["`dna_language_model`", "bits a base (less is better)", told["model"], f"Markov, order 10 {told['best_markov']}"])
-    rows[-1] += ["", *run_of(run)]
-    return Table(["experiment", "metric on the test split", "measured, 95 %", "best baseline", "published", "seed", "time"], rows)
+        file = f"beta_lactamase_protcnn-{split}"
+        add_classes("beta_lactamase_protcnn", f", {name}", "accuracy", file, "phmmer")
+    error, q10 = found["published"]["pfam_protcnn"]["error_rate"], found["published"]["deeploc"]["q10"]
+    theirs = {split: f"ProtCNN {score(1 - error[split]['ProtCNN'])}, all families" for split in ("random", "clusters")}
+    seed = "pfam_protcnn-random-1"
+    add_classes("pfam_protcnn", ", random split", "accuracy", seed, "phmmer", theirs["random"])
+    clusters = "pfam_protcnn-clusters"
+    add_classes("pfam_protcnn", ", clusters", "accuracy", clusters, "kmer_logistic", theirs["clusters"])
+    published = f"DeepLoc 1.0 {score(q10['DeepLoc'])}"
+    add_classes("deeploc", "", "Q10", "deeploc-both-ends-6", "terminal_composition", published)
+    test = found["dna_language_model"]["scores"]["test"]
+    told = {name: bits(each) for name, each in test["bits_per_letter"].items()}
+    markov = f"Markov, order {test['best_markov']['order']}: {told['best_markov']}"
+    add("dna_language_model", "", "bits a base (less is better)", "dna_language_model", told["model"], markov)
+    header = ["experiment", "metric on the test split", "measured, 95 %", "best baseline", "published", "seed", "time"]
+    return Table(header, rows)
 
 
-def run_of(run: dict[str, Any]) -> list[str]:
-    return [str(run["seed"]), minutes(run)]
+def bits(scored: dict[str, Any]) -> str:
+    """Bits a letter and their interval."""
+    return f"{scored['mean']:.4f}, {scored['interval'][0]:.4f}-{scored['interval'][1]:.4f}"
 
 
 def commands(found: Results) -> Table:
@@ -191,11 +193,12 @@ def ablation_figures(found: Results) -> dict[str, dict[str, Any]]:
 def yeast_ablation(found: Results) -> Table:
     figures = ablation_figures(found)
     keys = ("average_precision", "weighted", "auroc", "labelled")
-    columns = [bold_best([f"{score(f[key]['mean'])} ± {score(f[key]['sd'])}" for f in figures.values()]) for key in keys]
+    columns = [
+        bold_best([f"{score(f[key]['mean'])} ± {score(f[key]['sd'])}" for f in figures.values()]) for key in keys
+    ]
     rows = [
-        [ABLATION[variant], f"{figures[variant]['parameters']:,}", *(column[row] for column in columns)]
-        + [f"{figures[variant]['seconds']:.0f} s"]
-        for row, variant in enumerate(figures)
+        [ABLATION[variant], f"{own['parameters']:,}", *(column[row] for column in columns), f"{own['seconds']:.0f} s"]
+        for row, (variant, own) in enumerate(figures.items())
     ]
     header = ["variant", "parameters", "average precision: mean", "weighted", "AUROC: mean", "within labelled bins"]
     return Table([*header, "training"], rows)
@@ -214,7 +217,10 @@ def beta_lactamase_protcnn(found: Results) -> Table:
         name = "majority" if scorer == "prevalence" else SCORERS[scorer]
         rows.append([name, *(accuracy(run, scorer, interval_too=False) for run in runs)])
     rows.append(["recall A, B, C, D, none", *(", ".join(map(whole, run["test"]["recall"].values())) for run in runs)])
-    for kind, name in (("yes", "homologous hydrolases rightly \"none\""), ("no", "other hydrolases, resistance proteins")):
+    for kind, name in (
+        ("yes", 'homologous hydrolases rightly "none"'),
+        ("no", "other hydrolases, resistance proteins"),
+    ):
         cells = []
         for run in runs:
             here = strata(run)["homologue"][kind]
@@ -240,23 +246,30 @@ def pfam_protcnn(found: Results) -> Table:
     valid = {seed: score(run["valid_accuracy"]) for seed, run in seeds.items()}
     header = ["test accuracy, 95 % interval", f"random split ({random['test']['samples']:,})"]
     header += [f"clusters held out ({clusters['test']['samples']:,})"]
+    others = ", ".join(accuracy(seeds[seed], interval_too=False) for seed in (0, 2))
     rows = [
         [f"ProtCNN, seed 1 (validation {valid[1]})", accuracy(random), f"{accuracy(clusters)} (seed 0)"],
-        [f"... seeds 0 and 2 (validation {valid[0]}, {valid[2]})"]
-        + [", ".join(accuracy(seeds[seed], interval_too=False) for seed in (0, 2)), ""],
+        [f"... seeds 0 and 2 (validation {valid[0]}, {valid[2]})", others, ""],
         ["... mean over families, seed 1", *(accuracy(run, metric="balanced_accuracy") for run in (random, clusters))],
         ["three of them together", accuracy(joined), ""],
     ]
     baselines = ["phmmer", "kmer_logistic", "terminal_composition", "nearest_neighbour", "composition", "prevalence"]
     columns = [
-        bold_best([accuracy(run, "model", interval_too=False), *(accuracy(run, each, interval_too=False) for each in baselines)])
+        bold_best(
+            [
+                accuracy(run, "model", interval_too=False),
+                *(accuracy(run, each, interval_too=False) for each in baselines),
+            ]
+        )
         for run in (random, clusters)
     ]
     for row, scorer in enumerate(baselines, start=1):
         name = "most frequent family" if scorer == "prevalence" else SCORERS[scorer]
         rows.append([name, columns[0][row], columns[1][row]])
     error = found["published"]["pfam_protcnn"]["error_rate"]
-    told = [", ".join(score(1 - error[split][name]) for name in ("ProtCNN", "ProtENN")) for split in ("random", "clusters")]
+    told = [
+        ", ".join(score(1 - error[split][name]) for name in ("ProtCNN", "ProtENN")) for split in ("random", "clusters")
+    ]
     return Table(header, [*rows, ["ProtCNN, ProtENN on all 17,929 families (their paper)", *told]])
 
 
@@ -286,7 +299,11 @@ def deeploc(found: Results) -> Table:
     def row(name: str, run: dict[str, Any]) -> list[str]:
         at = run["kept_epoch"] - 1
         valid = run["curves"]["valid/accuracy"][at][2]
-        return [f"{name} (validation {score(valid)})", accuracy(run), with_interval(run["test"]["scores"]["model"], "auroc")]
+        return [
+            f"{name} (validation {score(valid)})",
+            accuracy(run),
+            with_interval(run["test"]["scores"]["model"], "auroc"),
+        ]
 
     rows = [
         row("both ends kept, 6 epochs", best),
@@ -296,7 +313,9 @@ def deeploc(found: Results) -> Table:
     rows[0][1] = f"**{rows[0][1]}**"
     for scorer in ("terminal_composition", "kmer_logistic", "composition", "nearest_neighbour"):
         told = " / ".join(accuracy(run, scorer, interval_too=False) for run in (best, head))
-        rows.append([f"{SCORERS[scorer]}, both ends / head", told, score(best["test"]["scores"][scorer]["auroc"]["mean"])])
+        rows.append(
+            [f"{SCORERS[scorer]}, both ends / head", told, score(best["test"]["scores"][scorer]["auroc"]["mean"])]
+        )
     rows.append(["majority", accuracy(best, "prevalence", interval_too=False), ".500"])
     q10 = found["published"]["deeploc"]["q10"]
     rows.append(["DeepLoc 1.0, profiles and an attentive BiLSTM (its paper)", score(q10["DeepLoc"]), ""])
@@ -313,10 +332,11 @@ def dna_language_model(found: Results) -> Table:
     scores = found["dna_language_model"]["scores"]
     rows = []
     for scorer, name in names.items():
-        each = [scores[split]["bits_per_letter"][scorer] for split in ("valid", "test")]
-        cells = [f"{e['mean']:.4f}, {e['interval'][0]:.4f}-{e['interval'][1]:.4f}" for e in each]
-        best = min(scores["test"]["bits_per_letter"].values(), key=lambda e: e["mean"]) is each[1]
-        rows.append([name.format(**scores["test"]["best_markov"]), *(f"**{cell}**" if best else cell for cell in cells)])
+        cells = [bits(scores[split]["bits_per_letter"][scorer]) for split in ("valid", "test")]
+        best = scorer == min(names, key=lambda each: scores["test"]["bits_per_letter"][each]["mean"])
+        rows.append(
+            [name.format(**scores["test"]["best_markov"]), *(f"**{cell}**" if best else cell for cell in cells)]
+        )
     return Table(["scorer", "VII (validation)", "IV (test)"], rows)
 
 
@@ -332,24 +352,39 @@ def language_model_start(found: Results) -> Table:
         cells = [score(theirs, digits), score(ours, digits)]
         low, high = (signed(bound, digits) for bound in told["interval"])
         sure = told["interval"][0] > 0 or told["interval"][1] < 0
-        rows.append([name, *(bold_best(cells) if sure else cells), f"{signed(told['difference'], digits)}, {low} to {high}"])
+        rows.append(
+            [name, *(bold_best(cells) if sure else cells), f"{signed(told['difference'], digits)}, {low} to {high}"]
+        )
     return Table(["", "from scratch", "from the language model", "difference, 95 %"], rows)
 
 
 def yeast_saliency(found: Results, window: int) -> Table:
     rows = []
-    for factor, method, bound, unbound, at_bound, at_unbound, matched, over, beside in found[f"yeast_saliency-{window}"]["rows"]:
+    for factor, method, bound, unbound, at_bound, at_unbound, matched, over, beside in found[
+        f"yeast_saliency-{window}"
+    ]["rows"]:
         sizes = [f"{each:.2f}" for each in (at_bound, at_unbound, matched)]
         shares = [each.replace("0.", ".") for each in (over, beside)]
         rows.append([factor, f"`{method}`", f"{bound:.0f}, {unbound:.0f}", *sizes, *shares])
-    header = ["factor", "method", "bound, unbound hits", "bound", "unbound", "matched", "bound > unbound", "bound > matched"]
+    header = [
+        "factor",
+        "method",
+        "bound, unbound hits",
+        "bound",
+        "unbound",
+        "matched",
+        "bound > unbound",
+        "bound > matched",
+    ]
     return Table(header, rows)
 
 
 def yeast_variants(found: Results) -> Table:
     rows = []
     for window, name in ((400, "400 bp, 2 epochs"), (1000, "1,000 bp, 12 epochs, `--hits 3e-4`")):
-        for _, control, pairs, *_, share in [row for row in found[f"yeast_variants-{window}"]["rows"] if row[0] == "all"]:
+        for _, control, pairs, *_, share in [
+            row for row in found[f"yeast_variants-{window}"]["rows"] if row[0] == "all"
+        ]:
             mean, low, high = (score(float(each), 2) for each in re.findall(r"[\d.]+", share))
             rows.append([name, control, f"{pairs:.0f}", f"{mean}, {low}-{high}"])
     header = ["model", "inside a bound hit against ...", "pairs", "share of pairs with the larger effect inside, 95 %"]
@@ -361,9 +396,10 @@ def demo(found: Results) -> Table:
     scores = found["demo"]["test"]["scores"]
     names = SCORERS | {"true_motifs": "scan with the true motifs: the ceiling", "shared_count": "shared count"}
     order = ["true_motifs", "model", "kmer_logistic", "shared_count", "nearest_neighbour", "composition", "prevalence"]
-    return Table(["scorer", "mean average precision, 95 %", "mean AUROC, 95 %"], [
-        [names[s], with_interval(scores[s], "average_precision"), with_interval(scores[s], "auroc")] for s in order
-    ])
+    return Table(
+        ["scorer", "mean average precision, 95 %", "mean AUROC, 95 %"],
+        [[names[s], with_interval(scores[s], "average_precision"), with_interval(scores[s], "auroc")] for s in order],
+    )
 
 
 def attribution(found: Results) -> Table:

@@ -1,6 +1,6 @@
-"""Builds project_report.pdf from experiments/results/: figures and tables are made anew, and every number looked up there.
+"""Builds project_report.pdf from experiments/results/: figures, tables and every number in the text come from there.
 
-    python report/build.py [--out project_report.pdf]
+python report/paper.py [--out project_report.pdf]
 """
 
 import argparse
@@ -88,6 +88,7 @@ def values(found: tables.Results) -> dict[str, Any]:
     return {
         **found,
         "ablation": tables.ablation_figures(found),
+        "best_epoch": {"yeast_chip_exo": best_epoch(found["yeast_chip_exo"]["curves"]["valid/average_precision"])},
         "attribution": {row["method"]: row for row in found["demo"]["benchmark"]["methods"]},
         "comparisons": {
             name: {f"{each['metric']}, {each['second']}": each for each in run["test"]["comparisons"]}
@@ -98,6 +99,10 @@ def values(found: tables.Results) -> dict[str, Any]:
         "registered": {"models": len(list_models())},
         "tables": {name: {"header": table.header, "rows": table.rows} for name, table in made.items()},
     }
+
+
+def best_epoch(points: list[list[float]]) -> int:
+    return 1 + max(range(len(points)), key=lambda epoch: points[epoch][2])
 
 
 def shown_models() -> dict[str, tuple[Classifier, int]]:
