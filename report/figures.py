@@ -63,7 +63,9 @@ def yeast(path: Path, found: Results) -> None:
             here = [each["average_precision"] for each in targets if low <= each["train_positives"] < high]
             name = f"{low:,} and more" if high > 10**6 else f"{low:,} to {high - 1:,}" if low else f"under {high:,}"
             x, y = ([each[scorer] for each in here] for scorer in ("kmer_logistic", "model"))
-            left.scatter(x, y, 9, colour, marker=marker, alpha=0.8, linewidth=0, label=name)
+            # The rarer are open, so that the two halves can be told apart without colour.
+            filled = colour if low >= 400 else "none"
+            left.scatter(x, y, 10, marker=marker, facecolors=filled, edgecolors=colour, linewidth=0.7, label=name)
         left.axline((0, 0), slope=1, color=DARK, linewidth=0.6)
         left.set(xlabel="average precision, k-mers", ylabel="average precision, model", aspect="equal")
         left.set(xlim=(-0.02, 0.66), ylim=(-0.02, 0.6))
