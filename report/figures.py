@@ -68,7 +68,7 @@ def yeast(path: Path, found: Results) -> None:
             left.scatter(x, y, 10, marker=marker, facecolors=filled, edgecolors=colour, linewidth=0.7, label=name)
         left.axline((0, 0), slope=1, color=DARK, linewidth=0.6)
         left.set(xlabel="average precision, k-mers", ylabel="average precision, model", aspect="equal")
-        left.set(xlim=(-0.02, 0.66), ylim=(-0.02, 0.6))
+        left.set(xlim=(-0.02, 0.74), ylim=(-0.02, 0.6))
         left.legend(frameon=False, title="positives in train", title_fontsize=6, loc="lower right", handletextpad=0.1)
         figures = ablation_figures(found)
         for row, figure_of in enumerate(figures.values()):

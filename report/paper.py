@@ -22,7 +22,12 @@ from seqclass.models import Classifier, create_model, list_models
 from seqclass.models.summary import Stage, summarise
 
 HERE = Path(__file__).parent
-PAPER_TABLES = {"demo": tables.demo, "attribution": tables.attribution, "commands": tables.commands}
+PAPER_TABLES = {
+    "overview": tables.overview_of_scores,
+    "commands": tables.commands,
+    "demo": tables.demo,
+    "attribution": tables.attribution,
+}
 # Stages whose parts are many and alike are told as one.
 ALIKE = ("encoder",)
 

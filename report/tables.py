@@ -98,7 +98,8 @@ def overview(found: Results) -> Table:
     ) -> None:
         run = found[file]
         told = [f"`{name}`{variant}", metric, ours, baseline, published]
-        rows.append([*told, str(run["seed"]), f"{run['training_seconds'] / 60:.0f} min"])
+        took = f"{run['training_seconds'] / 60:.0f} min"
+        rows.append([*told, str(run["seed"]), took, run["hardware"], f"`{run['command']}`"])
 
     def add_classes(name: str, variant: str, metric: str, file: str, best: str, published: str = "") -> None:
         baseline = f"{SCORERS[best]} {accuracy(found[file], best)}"
@@ -125,7 +126,13 @@ def overview(found: Results) -> Table:
     markov = f"Markov, order {test['best_markov']['order']}: {told['best_markov']}"
     add("dna_language_model", "", "bits a base (less is better)", "dna_language_model", told["model"], markov)
     header = ["experiment", "metric on the test split", "measured, 95 %", "best baseline", "published", "seed", "time"]
-    return Table(header, rows)
+    return Table([*header, "hardware", "command"], rows)
+
+
+def overview_of_scores(found: Results) -> Table:
+    """The same without hardware and command."""
+    table = overview(found)
+    return Table(table.header[:-2], [row[:-2] for row in table.rows])
 
 
 def bits(scored: dict[str, Any]) -> str:
@@ -134,9 +141,7 @@ def bits(scored: dict[str, Any]) -> str:
 
 
 def commands(found: Results) -> Table:
-    names = ["yeast_chip_exo", "yeast_ablation-bilstm-0", *(f"beta_lactamase_protcnn-{s}" for s in ("random", "group"))]
-    names += ["beta_lactamase_protcnn-cluster", "pfam_protcnn-random-1", "pfam_protcnn-clusters", "deeploc-both-ends-6"]
-    return Table(["run", "command"], [[f"`{n}`", f"`{found[n]['command']}`"] for n in [*names, "dna_language_model"]])
+    return Table(["run", "command"], [[row[0], row[-1]] for row in overview(found).rows])
 
 
 def yeast_chip_exo(found: Results) -> Table:
