@@ -1,5 +1,5 @@
 # Each target sets up what it needs: a virtual environment in .venv with the pinned packages and this one.
-.PHONY: help setup demo test slow lint bench clean
+.PHONY: help setup demo test slow lint bench report clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -43,6 +43,10 @@ bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/monitoring.py
 	$(BIN)/python benchmarks/mutagenesis.py
 	$(BIN)/python benchmarks/variants.py
+
+report: $(STAMP)  ## the tables of experiments/README.md and project_report.pdf, from experiments/results/
+	$(BIN)/python report/tables.py
+	$(BIN)/python report/paper.py
 
 clean:  ## remove the environment, and what tools left; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -39,6 +39,7 @@ setup(
         "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "prometheus-client>=0.20"],
         "tracks": ["pyBigWig>=0.3.22"],
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
+        "report": ["typst>=0.14"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
