@@ -149,7 +149,7 @@ def test_top_k_tells_of_the_most_probable_alone(client: TestClient, bundle: Bund
 def test_a_calibrated_bundle_tells_what_is_called(bundle: Bundle) -> None:
     low, high = [0.0] * 3, [2.0] * 3
     for threshold, expected in ((low, ["t0", "t1", "t2"]), (high, [])):
-        calibration = Calibration([1.0] * 3, [0.0] * 3, {}, threshold, {})
+        calibration = Calibration([1.0] * 3, [0.0] * 3, threshold, {}, {})
         with serving(replace(bundle, calibration=calibration)) as client:
             (record,) = client.post("/predict", json={"inputs": ["ACGTACGT"]}).json()["predictions"]
             assert record["calls"] == expected
