@@ -32,7 +32,7 @@ from seqclass.models import create_model
 from seqclass.predict import memory
 from seqclass.predict.records import predict
 from seqclass.serve.app import create_app
-from seqclass.serve.hosted import read_bundles
+from seqclass.serve.hosted import name_bundles
 from seqclass.serve.key import read_key
 from seqclass.serve.limits import Limits
 from seqclass.targets import Target
@@ -266,7 +266,9 @@ def test_where_memory_does_not_suffice_halves_are_scored(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(memory, "judge", no_memory)
-    assert "too small for one sequence" in refusal(client.post("/predict", json={"inputs": ["ACGT"]}), 422)
+    answer = client.post("/predict", json={"inputs": ["ACGT"]})
+    assert "too small for one sequence of 4 residues" in refusal(answer, 507)
+    assert client.get("/health/ready").status_code == 200
 
 
 # Refusals
@@ -461,9 +463,9 @@ def test_a_key_file_holds_one_long_word(tmp_path: Path) -> None:
 def test_bundles_are_called_by_their_run_and_no_two_alike(bundle: Bundle, tmp_path: Path) -> None:
     for path in ("yeast/bundle", "human/bundle", "other/yeast"):
         bundle.save(tmp_path / path)
-    assert list(read_bundles([tmp_path / "yeast/bundle", tmp_path / "human/bundle"])) == ["yeast", "human"]
+    assert list(name_bundles([tmp_path / "yeast/bundle", tmp_path / "human/bundle"])) == ["yeast", "human"]
     with pytest.raises(BundleError, match="a second bundle called 'yeast'"):
-        read_bundles([tmp_path / "yeast/bundle", tmp_path / "other/yeast"])
+        name_bundles([tmp_path / "yeast/bundle", tmp_path / "other/yeast"])
 
 
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:

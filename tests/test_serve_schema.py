@@ -27,6 +27,9 @@ def test_no_request_makes_a_route_fail(make_bundle: Callable[..., Bundle], mode:
     routes = []
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         route = found.ok()
+        if mode is GenerationMode.NEGATIVE and not [*route.iter_parameters(), *route.body]:
+            # There is nothing to get wrong.
+            continue
         routes.append(f"{route.method.upper()} {route.path}")
 
         @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -38,4 +41,4 @@ def test_no_request_makes_a_route_fail(make_bundle: Callable[..., Bundle], mode:
                 case.validate_response(answer, checks=[response_schema_conformance])
 
         ask()
-    assert {"POST /predict", "POST /explain", "POST /invocations", "GET /models"} <= set(routes)
+    assert {"POST /predict", "POST /explain", "POST /invocations", "POST /jobs"} <= set(routes)
