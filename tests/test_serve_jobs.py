@@ -191,7 +191,7 @@ def test_without_a_map_of_the_training_samples_there_is_no_plot(client: TestClie
 
 
 def test_progress_is_told_while_a_job_runs(client: TestClient, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_CPU_BATCH", 2000)
+    monkeypatch.setattr(memory, "batch_residues", lambda _: 2000)
     id = send(client, fasta(200, 200, 200))
     told = wait(client, id, "running")
     assert (told["done"], told["preview"]) == (0, None)
@@ -216,7 +216,7 @@ def test_requests_are_answered_while_a_job_runs(
         time.sleep(0.02)
         return whole(bundle, inputs, mask)
 
-    monkeypatch.setattr(memory, "_CPU_BATCH", 2000)
+    monkeypatch.setattr(memory, "batch_residues", lambda _: 2000)
     body = fasta(400, 200, 200)
     expected = offline(bundle, body, tmp_path)
     monkeypatch.setattr(memory, "judge", slowly)
