@@ -168,7 +168,7 @@ function showTable() {
     button.type = "button";
     button.textContent = record.id;
     button.addEventListener("click", () => { choose(first + row); $("one").scrollIntoView(); });
-    made.append(cell(button), cell(place(record)), cell(record.top[0].label), cell(record.top[0].probability.toFixed(3), "number"));
+    made.append(cell(button), cell(place(record), "place"), cell(record.top[0].label), cell(record.top[0].probability.toFixed(3), "number"));
     if (model.calibrated) made.append(cell((record.calls || []).join(", ")));
     if (first + row === chosen) made.className = "chosen";
     return made;

@@ -63,7 +63,7 @@ function showJob(job) {
   const proteins = model?.name === job.model && model.alphabet !== "dna";
   $("job-rows").replaceChildren(...(job.preview || []).map(({ id, start, end, top }) => {
     const made = document.createElement("tr");
-    made.append(cell(id), cell(`${start + (proteins ? 1 : 0)}-${end}`), cell(top[0].label), cell(top[0].probability.toFixed(3), "number"));
+    made.append(cell(id), cell(`${start + (proteins ? 1 : 0)}-${end}`, "place"), cell(top[0].label), cell(top[0].probability.toFixed(3), "number"));
     return made;
   }));
   return running;
