@@ -1,6 +1,6 @@
 """Photographs the page of the service for docs/serving.md, with the model and the genome that `make demo` makes.
 
-    python tests/photograph_page.py runs/demo/bundle runs/demo-data/raw docs/pictures
+python tests/photograph_page.py runs/demo/bundle runs/demo-data/raw docs/pictures
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def send_job(tab: Browser, fasta: str) -> None:
 def main() -> None:
     bundle, raw, folder = Bundle.load(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     fasta = windows(raw, 1)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, browser(Path(profile)) as tab, served(bundle) as address:
+    # A browser that has ended may still be writing.
+    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with profile, browser(Path(profile.name)) as tab, served(bundle) as address:
         tab.open(address)
         explain(tab, fasta)
         tab.photograph(folder / "service-page.png")

@@ -24,6 +24,9 @@ from seqclass.serve.limits import Limits
 from seqclass.serve.problems import RequestError
 from seqclass.serve.scoring import Piece, Vectors, pieces_of, score, vectors_of
 
+# Residues of a sequence in which k-mers, too, find a place.
+_WARM_UP = 100
+
 
 class Hosted:
     """A bundle under a name, ready to answer.
@@ -58,7 +61,7 @@ class Hosted:
 
     def warm_up(self) -> None:
         """Predicts once, so that what takes long the first time is over before anyone waits."""
-        length = self.bundle.length or self.bundle.window or 1
+        length = self.bundle.length or self.bundle.window or _WARM_UP
         if self.kind == "tokens":
             unknown = np.full(length, self.bundle.alphabet.unknown_token, dtype=np.uint8)
         else:
