@@ -15,7 +15,7 @@ from seqclass.attribution.methods import METHODS
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError, BundleError
 from seqclass.hub import is_address
-from seqclass.onnx_file import is_onnx
+from seqclass.onnx_file import OnnxModel, is_onnx
 from seqclass.predict.judge import evaluating
 from seqclass.predict.memory import batch_residues
 from seqclass.predict.stretches import LengthPolicy
@@ -148,7 +148,7 @@ def _name(path: str | Path) -> str:
 
 
 def _applies(bundle: Bundle, method: str) -> bool:
-    if bundle.model.input_kind != "tokens":
+    if bundle.model.input_kind != "tokens" or isinstance(bundle.model, OnnxModel):
         return False
     try:
         ask(bundle, 0, method=method)

@@ -196,6 +196,7 @@ function choose(index) {
     name.type = "button";
     name.textContent = label;
     name.title = "Explain this target";
+    name.disabled = !model.methods.length;
     name.addEventListener("click", () => { $("target").value = label; explain(); });
     value.className = "value";
     value.textContent = probability < 0.001 ? probability.toExponential(0) : probability.toFixed(3);
@@ -362,6 +363,7 @@ async function chooseModel(name) {
     : "This model reads vectors, which this page cannot make of sequences.";
   $("predict").disabled = $("send-job").disabled = model.input_kind !== "tokens";
   $("policy-field").hidden = !model.length;
+  $("evidence").hidden = !model.methods.length;
   $("targets").replaceChildren(...model.targets.map(({ name }) => new Option(name, name)));
   $("method").replaceChildren(...model.methods.map((method) => new Option(method, method)));
   for (const id of ["results", "one"]) $(id).hidden = true;
