@@ -29,6 +29,7 @@ from seqclass.cli import main
 from seqclass.predict import predict, write_predictions
 from seqclass.saved import seal
 from seqclass.serve.app import create_app
+from seqclass.serve.limits import Limits
 from seqclass.serve.server import Server
 
 START = 120
@@ -251,6 +252,27 @@ def test_a_bundle_that_cannot_be_read_ends_the_server_with_one_line(
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
     assert told in errors
+
+
+def test_jobs_are_kept_for_each_port_where_programs_keep_their_state(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("seqclass.serve.server.serve", lambda bundles, **options: asked.update(options))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    main(["serve", str(bundle), "--port", "8123", "--keep-jobs", "2", "--max-jobs", "3", "--max-upload", "4000"])
+    assert asked["jobs_folder"] == tmp_path / ".local" / "state" / "seqclass" / "jobs" / "8123"
+    assert asked["limits"] == Limits(keep_days=2, jobs=3, upload=4000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    main(["serve", str(bundle)])
+    assert asked["jobs_folder"] == tmp_path / "state" / "seqclass" / "jobs" / "8080"
+    for words in ([str(bundle), "--port", "0"], []):
+        monkeypatch.setenv("SM_MODEL_DIR", str(bundle))
+        main(["serve", *words])
+        assert asked["jobs_folder"] is None
+    main(["serve", str(bundle), "--jobs", "mine"])
+    assert asked["jobs_folder"] == "mine"
 
 
 def test_a_container_serves_the_model_that_it_was_given(bundle: Path, tmp_path: Path) -> None:
