@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -311,11 +312,19 @@ def test_a_job_for_a_model_that_is_not_served_any_more_fails(bundle: Bundle, tmp
         assert client.get(f"/jobs/{id}").json() == done
 
 
+def test_a_result_that_somebody_removed_is_gone(client: TestClient, tmp_path: Path) -> None:
+    id = send(client, fasta(3))
+    wait(client, id)
+    shutil.rmtree(tmp_path / "jobs" / id)
+    for path in (f"/jobs/{id}", f"/jobs/{id}/result.csv", f"/jobs/{id}/plot.png"):
+        assert "the files of this job are gone" in refusal(client.get(path), 404)
+
+
 def test_old_jobs_are_forgotten_and_strays_removed(bundle: Bundle, tmp_path: Path) -> None:
     with serving(bundle, tmp_path, keep_days=2) as client:
         id, now = send(client, fasta(3)), time.time()
         wait(client, id)
-        kept = client.app.state.service.jobs  # type: ignore[attr-defined]
+        kept = client.app.state.service.jobs
         kept.forget_old(now + 1.9 * 86_400)
         assert client.get(f"/jobs/{id}/result.csv").status_code == 200
         kept.forget_old(now + 2.1 * 86_400)

@@ -139,12 +139,14 @@ class Jobs:
         """Where a file of a job that is done is, or is to be.
 
         Raises:
-            RequestError: The job is not done.
+            RequestError: The job is not done, or somebody removed its files.
         """
         if job.state != "done":
             told = f"the job is {job.state}" + (f": {job.error}" if job.error else "")
             remedy = "Ask again once it is done" if job.state in UNFINISHED else "Send it again"
             raise RequestError(HTTPStatus.CONFLICT, told.rstrip("."), remedy=remedy)
+        if not (self._folder / job.id).exists():
+            raise RequestError(HTTPStatus.NOT_FOUND, "the files of this job are gone", remedy="Send it again")
         return self._folder / job.id / name
 
     @contextmanager

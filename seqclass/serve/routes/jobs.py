@@ -99,7 +99,10 @@ async def submit(
             )
         return hosted
 
-    reads_letters(given.model)
+    # A large file is not received in vain; a form may still name another model than the first.
+    service.loaded()
+    if given.model is not None:
+        reads_letters(given.model)
     job = await service.jobs.submit(request, given, reads_letters)
     response.headers["Location"] = f"jobs/{job.id}"
     return _status(service, job, None)
