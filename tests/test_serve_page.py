@@ -134,6 +134,7 @@ def test_a_file_of_2000_sequences_as_a_job(
     tab.run("document.getElementById('send-job').focus()")
     tab.press("Enter")
     tab.wait("document.getElementById('job-status').textContent.includes(' of 2,000 predictions')")
+    assert tab.run("document.activeElement.id") == "job-title"
     tab.wait("document.getElementById('job-progress').value > 0")
     assert tab.run("document.getElementById('job-progress').max") == 2000
     address_of_job = tab.run("location.href")

@@ -180,14 +180,14 @@ class Jobs:
             self._arrived.clear()
             try:
                 job = await asyncio.to_thread(self._table.next)
+                if job is None:
+                    await self._arrived.wait()
+                else:
+                    await self._carry_out(job, models)
             except SeqclassError as error:
+                # The disk may have room again by then.
                 log.error("%s", error)
                 await asyncio.sleep(_RETRY)
-                continue
-            if job is None:
-                await self._arrived.wait()
-            else:
-                await self._carry_out(job, models)
 
     async def _carry_out(self, job: Job, models: Mapping[str, Hosted]) -> None:
         loop = asyncio.get_running_loop()
@@ -258,7 +258,7 @@ class Jobs:
 def _take(folder: Path) -> int:
     """Makes the folder and gives the descriptor of its lock, which ends with the process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -31,9 +31,9 @@ function fields(api, schema) {
 }
 
 function route(api, path, method, told) {
-  const about = (told.description || "").replaceAll("`", ""), older = told.deprecated ? " (its older name)" : "";
+  const about = (told.description || "").replaceAll("`", ""), older = told.deprecated ? " (an older name)" : "";
   const shown = element("details", "", element("summary", "", element("span", method.toUpperCase()), element("code", path),
-    ` ${about.split("\n")[0]}${older}`));
+    ` ${about.split("\n")[0].replace(/\.$/, "")}${older}`));
   shown.querySelector("span").className = "method";
   shown.append(element("p", about));
   if (told.parameters?.length) {

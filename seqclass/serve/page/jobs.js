@@ -16,6 +16,7 @@ async function sendJob() {
     const job = await ask(`jobs?model=${encodeURIComponent(model.name)}&length_policy=${policy}`, { method: "POST", headers, body });
     say("");
     location.hash = `job=${job.id}`;
+    $("job").hidden = false;
     $("job-title").focus();
   } catch (error) {
     say(error.message, true);
