@@ -42,6 +42,7 @@ bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/monitoring.py
 	$(BIN)/python benchmarks/mutagenesis.py
+	$(BIN)/python benchmarks/service.py
 	$(BIN)/python benchmarks/variants.py
 
 clean:  ## remove the environment, and what tools left; runs/ stays
