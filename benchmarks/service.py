@@ -150,7 +150,7 @@ def load(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="of measurements; medians are shown")
+    parser.add_argument("--rounds", type=int, default=2, help="of measurements; medians are shown")
     parser.add_argument("--requests", type=int, default=10_000, help="of the measurement of memory")
     options = parser.parse_args()
     torch.manual_seed(0)
