@@ -42,6 +42,7 @@ bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/monitoring.py
 	$(BIN)/python benchmarks/mutagenesis.py
+	$(BIN)/python benchmarks/service.py
 	$(BIN)/python benchmarks/variants.py
 
 report: $(STAMP)  ## the tables of experiments/README.md and project_report.pdf, from experiments/results/

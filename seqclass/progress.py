@@ -1,10 +1,11 @@
-"""A progress bar on standard error for whatever takes longer than two seconds."""
+"""A progress bar on standard error for whatever takes longer than two seconds, or whoever watches in place of it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -23,11 +24,29 @@ _PATIENCE_SECONDS = 2.0
 
 Item = TypeVar("Item")
 
+Watch = Callable[[str, float, float | None], None]
+"""Is told what is being done, how many units of it are done, and how many there are, if known."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
 
 class Advance(Protocol):
     """Called with the number of units done since the last call."""
 
     def __call__(self, done: float = 1) -> None: ...
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Within the block, in this thread, progress is told to `watch`, and no bar is shown.
+
+    What `watch` raises ends the work.
+    """
+    before = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
 
 
 @contextmanager
@@ -41,6 +60,10 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
         total: How many units there are, if known.
         unit: What is counted, shown behind the figures; "bytes" are shown as MB, with their rate.
     """
+    watch = _watch.get()
+    if watch is not None:
+        yield _telling(watch, description, total)
+        return
     amount = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit))
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -70,6 +93,18 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
             timer.join()
         if bar.live.is_started:
             bar.stop()
+
+
+def _telling(watch: Watch, description: str, total: float | None) -> Advance:
+    units = 0.0
+
+    def advance(done: float = 1) -> None:
+        nonlocal units
+        units += done
+        watch(description, units, total)
+
+    watch(description, units, total)
+    return advance
 
 
 def track(items: Iterable[Item], description: str, total: float | None = None, unit: str = "") -> Iterator[Item]:

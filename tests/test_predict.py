@@ -80,7 +80,7 @@ def any_length(make_bundle: Callable[..., Bundle]) -> Bundle:
 @pytest.fixture
 def in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portions, "_STRETCHES", 7)
-    monkeypatch.setattr(memory, "_BATCH_RESIDUES", 500)
+    monkeypatch.setattr(memory, "batch_residues", lambda _: 500)
 
 
 @pytest.mark.usefixtures("in_small_pieces")
@@ -379,7 +379,7 @@ def test_samples_of_a_store_score_as_the_same_letters_in_a_file(
         tmp_path / "x.fa", [(str(i), DNA.decode(read_samples(store, [i])[0][0])) for i in samples.tolist()]
     )
     expected = np.stack([one.probabilities for one in predict(bundle, path)])
-    monkeypatch.setattr(memory, "_BATCH_RESIDUES", 64 * 20)
+    monkeypatch.setattr(memory, "batch_residues", lambda _: 64 * 20)
     bundle.model.train()
     np.testing.assert_allclose(score_samples(bundle, store, samples), expected, atol=1e-5)
     assert all(training_flags(bundle))

@@ -27,12 +27,14 @@ from starlette.testclient import TestClient
 from seqclass.attribution.attribute import attribute
 from seqclass.bundle import Bundle
 from seqclass.calibration import Calibration
+from seqclass.cli import main
 from seqclass.errors import BundleError, SeqclassError
 from seqclass.models import create_model
+from seqclass.onnx_file import open_bundle
 from seqclass.predict import memory
 from seqclass.predict.records import predict
 from seqclass.serve.app import create_app
-from seqclass.serve.hosted import read_bundles
+from seqclass.serve.hosted import name_bundles
 from seqclass.serve.key import read_key
 from seqclass.serve.limits import Limits
 from seqclass.targets import Target
@@ -149,7 +151,7 @@ def test_top_k_tells_of_the_most_probable_alone(client: TestClient, bundle: Bund
 def test_a_calibrated_bundle_tells_what_is_called(bundle: Bundle) -> None:
     low, high = [0.0] * 3, [2.0] * 3
     for threshold, expected in ((low, ["t0", "t1", "t2"]), (high, [])):
-        calibration = Calibration([1.0] * 3, [0.0] * 3, {}, threshold, {})
+        calibration = Calibration([1.0] * 3, [0.0] * 3, threshold, {}, {})
         with serving(replace(bundle, calibration=calibration)) as client:
             (record,) = client.post("/predict", json={"inputs": ["ACGTACGT"]}).json()["predictions"]
             assert record["calls"] == expected
@@ -266,7 +268,9 @@ def test_where_memory_does_not_suffice_halves_are_scored(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(memory, "judge", no_memory)
-    assert "too small for one sequence" in refusal(client.post("/predict", json={"inputs": ["ACGT"]}), 422)
+    answer = client.post("/predict", json={"inputs": ["ACGT"]})
+    assert "too small for one sequence of 4 residues" in refusal(answer, 507)
+    assert client.get("/health/ready").status_code == 200
 
 
 # Refusals
@@ -354,15 +358,25 @@ def test_limits_on_bytes_sequences_windows_and_lengths(make_bundle: Callable[...
         assert client.get("/models/small").json()["limits"]["max_sequences"] == 10
 
 
-def test_ten_megabytes_in_one_line_and_a_million_tiny_sequences_are_refused_soon(client: TestClient) -> None:
-    for body in (b">one\n" + b"ACGTACGTAC" * (1 << 20), b">a\nA\n" * 1_000_000):
-        began = time.process_time()
-        answer = client.post("/predict", content=body, headers={"Content-Type": "text/x-fasta"})
-        assert answer.status_code in (413, 422), answer.text
-        assert time.process_time() - began < 5
-    body = json.dumps({"inputs": ["A"] * 1_000_000})
-    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
-    assert "more than 4,096 sequences" in refusal(answer, 413)
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "told"),
+    [
+        (b">one\n" + b"ACGTACGTAC" * (1 << 20), "text/x-fasta", 422, "10,485,760 residues, where a sequence may have"),
+        (b">a\nA\n" * 1_000_000, "text/x-fasta", 413, "more than 4,096 sequences"),
+        (json.dumps({"inputs": ["A"] * 1_000_000}).encode(), "application/json", 413, "more than 4,096 sequences"),
+        (b"x,A\n" * 1_000_000, "text/csv", 413, "more than 4,096 sequences"),
+        (bytes(10 << 20), "text/x-fasta", 422, "FASTA starts with '>'"),
+        (b"0" * (10 << 20), "application/json", 422, "Invalid"),
+    ],
+    ids=["one-line", "tiny-fasta", "tiny-json", "tiny-csv", "zeros", "one-number"],
+)
+def test_large_bodies_are_refused_soon_and_the_limit_is_named(
+    client: TestClient, body: bytes, kind: str, status: int, told: str
+) -> None:
+    began = time.process_time()
+    path = "/invocations" if kind == "text/csv" else "/predict"
+    assert told in refusal(client.post(path, content=body, headers={"Content-Type": kind}), status)
+    assert time.process_time() - began < 5
 
 
 def test_answers_are_bounded_by_sequences_times_targets(bundle: Bundle) -> None:
@@ -458,12 +472,56 @@ def test_a_key_file_holds_one_long_word(tmp_path: Path) -> None:
     assert read_key(file) == KEY
 
 
+def test_while_models_are_loaded_only_health_answers() -> None:
+    with TestClient(create_app({}), raise_server_exceptions=False) as client:
+        assert client.get("/health/live").status_code == client.get("/v2/health/live").status_code == 200
+        for path in ("/health/ready", "/v2/health/ready", "/ping"):
+            assert client.get(path).status_code == 503
+        assert client.get("/health/ready").json()["status"] == "loading"
+        for answer in (
+            client.get("/models"),
+            client.post("/predict", json={"inputs": ["ACGT"]}),
+            client.post("/explain", json={"input": "ACGT", "target": "t0"}),
+            client.post("/jobs", content=b">a\nACGT\n", headers={"Content-Type": "text/plain"}),
+        ):
+            assert "the models are being loaded" in refusal(answer, 503)
+            assert answer.headers["Retry-After"] == "2"
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_served_beside_bundles(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+    model = create_model("kmer_logreg", num_targets=3, k=3).eval()
+    bundle = Bundle(model, [Target(f"t{i}") for i in range(3)], [1] * 3)
+    bundle.save(tmp_path / "yeast")
+    main(["export", str(tmp_path / "yeast"), "--to", "onnx", "--out", str(tmp_path / "small.onnx")])
+    named = name_bundles([tmp_path / "yeast", tmp_path / "small.onnx"])
+    assert list(named) == ["yeast", "small"]
+    assert list(name_bundles(["hf://someone/pfam@v2"])) == ["pfam"]
+    with TestClient(create_app({name: open_bundle(path) for name, path in named.items()})) as client:
+        sent = sequences(8, 20)
+        asked = [{"id": name, "sequence": letters} for name, letters in sent]
+        answer = client.post("/predict", json={"inputs": asked, "parameters": {"model": "small"}})
+        assert answer.json()["model"] == "small"
+        assert_as_offline(bundle, sent, answer)
+        told = client.get("/models/small").json()
+        assert (told["methods"], told["num_targets"]) == ([], 3)
+
+
+def test_numbers_that_overflow_are_refused(vectors: Bundle) -> None:
+    with serving(vectors) as client:
+        for row in ([1e300] * 6, [3e38, -3e38] * 3):
+            answer = client.post("/predict", json={"inputs": [row]})
+            assert answer.status_code in (200, 422), answer.text
+        assert refusal(client.post("/predict", json={"inputs": [[1e300] * 6]}), 422)
+
+
 def test_bundles_are_called_by_their_run_and_no_two_alike(bundle: Bundle, tmp_path: Path) -> None:
     for path in ("yeast/bundle", "human/bundle", "other/yeast"):
         bundle.save(tmp_path / path)
-    assert list(read_bundles([tmp_path / "yeast/bundle", tmp_path / "human/bundle"])) == ["yeast", "human"]
+    assert list(name_bundles([tmp_path / "yeast/bundle", tmp_path / "human/bundle"])) == ["yeast", "human"]
     with pytest.raises(BundleError, match="a second bundle called 'yeast'"):
-        read_bundles([tmp_path / "yeast/bundle", tmp_path / "other/yeast"])
+        name_bundles([tmp_path / "yeast/bundle", tmp_path / "other/yeast"])
 
 
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:

@@ -17,12 +17,20 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
+import uvicorn
+
 from seqclass.bundle import Bundle
-from seqclass.predict.records import predict
+from seqclass.cli import main
+from seqclass.predict import predict, write_predictions
+from seqclass.saved import seal
+from seqclass.serve.app import create_app
+from seqclass.serve.limits import Limits
+from seqclass.serve.server import Server
 
 START = 120
 
@@ -99,6 +107,83 @@ def test_slow_clients_and_those_that_leave_hold_up_nobody_and_a_signal_ends_it(b
             each.close()
 
 
+def test_it_listens_at_once_and_is_ready_once_the_bundles_are_loaded(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, messages = threading.Event(), []
+    monkeypatch.setattr("seqclass.serve.server.open_bundle", lambda path: (gate.wait(60), Bundle.load(path))[1])
+    app = create_app({})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(app, log_level="warning")
+        server = Server(config, app.state.service, {"yeast": bundle}, lambda: messages.append("loaded"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        assert ask(port, "GET", "/health/live")[0] == 200
+        assert ask(port, "GET", "/health/ready") == (503, {"status": "loading", "models": {}})
+        assert not messages
+        gate.set()
+        while ask(port, "GET", "/health/ready")[0] != 200:
+            time.sleep(0.02)
+        assert messages == ["loaded"]
+        assert ask(port, "POST", "/predict", {"inputs": ["ACGT"]})[0] == 200
+        server.should_exit = True
+        thread.join(30)
+    assert server.failure is None
+
+
+@pytest.mark.slow
+def test_a_killed_server_goes_on_with_its_jobs(bundle: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "many.fasta", tmp_path / "offline.csv"
+    generator = np.random.default_rng(0)
+    letters = ["".join(generator.choice(list("ACGT"), 200)) for _ in range(7000)]
+    file.write_text("".join(f">s{i}\n{each}\n" for i, each in enumerate(letters)))
+    folder = tmp_path / "jobs"
+    with served(bundle, "--jobs", folder, OMP_NUM_THREADS="1") as (process, port):
+        connection = HTTPConnection("127.0.0.1", port, timeout=START)
+        connection.request("POST", "/jobs", file.read_bytes(), {"Content-Type": "text/x-fasta"})
+        answer = connection.getresponse()
+        id = json.loads(answer.read())["id"]
+        assert answer.status == 202
+        connection.close()
+        # The first portion of 4,096 is kept, the next one has begun.
+        while not list(folder.glob(f"{id}/.result.csv.unfinished/*.npy")):
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    with served(bundle, "--jobs", folder, OMP_NUM_THREADS="1") as (_, port):
+        late = time.monotonic() + START
+        while (told := ask(port, "GET", f"/jobs/{id}")[1])["state"] in ("queued", "running"):
+            assert time.monotonic() < late, told
+            time.sleep(0.05)
+        assert (told["state"], told["total"]) == ("done", 7000)
+    write_predictions(Bundle.load(bundle), file, out)
+    assert (folder / id / "result.csv").read_bytes() == out.read_bytes()
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    head = b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 900\r\n\r\n>half\nAC"
+    with served(bundle, "--jobs", folder, "--timeout", "2") as (_, port):
+        leaving, slow = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
+        leaving.sendall(head)
+        slow.sendall(head)
+        while len([path for path in folder.iterdir() if path.is_dir()]) < 2:
+            time.sleep(0.02)
+        leaving.close()
+        slow.settimeout(30)
+        assert b" 408 " in slow.recv(100)
+        slow.close()
+        late = time.monotonic() + 30
+        while [path for path in folder.iterdir() if path.is_dir()]:
+            assert time.monotonic() < late
+            time.sleep(0.02)
+        second = command(bundle, "--port", "0", "--jobs", folder)
+        _, errors = second.communicate(timeout=START)
+        assert (second.returncode, errors.count("\n")) == (2, 1)
+        assert "another server keeps its jobs here" in errors
+
+
 def test_what_was_accepted_is_answered_after_sigterm(bundle: Path) -> None:
     with served(bundle, "--batch-residues", "500") as (process, port):
         asked = {"inputs": ["ACGTTGCAAC" * 30] * 300, "parameters": {"top_k": 1}}
@@ -128,20 +213,66 @@ def test_what_was_accepted_is_answered_after_sigterm(bundle: Path) -> None:
             ask(port, "GET", "/health/live")
 
 
-def test_a_second_server_on_the_port_and_a_damaged_bundle_end_in_one_line(bundle: Path, tmp_path: Path) -> None:
-    weights = bundle / "model.safetensors"
+def test_a_second_server_on_the_port_ends_in_one_line(bundle: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         second = command(bundle, "--port", str(port))
         _, errors = second.communicate(timeout=START)
         assert second.returncode == 2
         assert re.fullmatch(rf"error: cannot listen at port {port} of 127.0.0.1 .*another --port or --host\.\n", errors)
-    weights.write_bytes(weights.read_bytes()[:-8])
-    damaged = command(bundle, "--port", "0")
-    _, errors = damaged.communicate(timeout=START)
-    assert damaged.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        (
+            "config.json",
+            lambda content: content.replace(b'"version": 2', b'"version": 99', 1),
+            "version 99, newer than",
+        ),
+        ("config.json", lambda _: b"{", "config.json"),
+        ("model.safetensors", lambda content: content[:-8], "model.safetensors"),
+        ("SHA256SUMS", lambda _: b"", "SHA256SUMS"),
+    ],
+    ids=["newer", "config", "weights", "checksums"],
+)
+def test_a_bundle_that_cannot_be_read_ends_the_server_with_one_line(
+    bundle: Path, file: str, change: Callable[[bytes], bytes], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (bundle / file).read_bytes()
+    (bundle / file).write_bytes(change(whole))
+    assert (bundle / file).read_bytes() != whole
+    if told.startswith("version"):
+        # Whoever wrote it has also written its checksums.
+        (bundle / "SHA256SUMS").unlink()
+        seal(bundle)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", str(bundle), "--port", "0"])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
     assert errors.count("\n") == 1
-    assert "model.safetensors" in errors
+    assert told in errors
+
+
+def test_jobs_are_kept_for_each_port_where_programs_keep_their_state(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("seqclass.serve.server.serve", lambda bundles, **options: asked.update(options))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    main(["serve", str(bundle), "--port", "8123", "--keep-jobs", "2", "--max-jobs", "3", "--max-upload", "4000"])
+    assert asked["jobs_folder"] == tmp_path / ".local" / "state" / "seqclass" / "jobs" / "8123"
+    assert asked["limits"] == Limits(keep_days=2, jobs=3, upload=4000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    main(["serve", str(bundle)])
+    assert asked["jobs_folder"] == tmp_path / "state" / "seqclass" / "jobs" / "8080"
+    for words in ([str(bundle), "--port", "0"], []):
+        monkeypatch.setenv("SM_MODEL_DIR", str(bundle))
+        main(["serve", *words])
+        assert asked["jobs_folder"] is None
+    main(["serve", str(bundle), "--jobs", "mine"])
+    assert asked["jobs_folder"] == "mine"
 
 
 def test_a_container_serves_the_model_that_it_was_given(bundle: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def add_serve_command(commands: Any) -> None:
         "bundles",
         nargs="*",
         metavar="BUNDLE",
-        help="folders of bundles; the first is asked where a request names none (default: that of a SageMaker "
-        f"container, {_SAGEMAKER} or SM_MODEL_DIR)",
+        help="folders of bundles, or ONNX files; the first is asked where a request names none (default: that of a "
+        f"SageMaker container, {_SAGEMAKER} or SM_MODEL_DIR)",
     )
     serve.add_argument("--host", help="address to listen at (default: 127.0.0.1; in a SageMaker container 0.0.0.0)")
     serve.add_argument("--port", type=int, default=8080, help="port to listen at, 0 for a free one (default: 8080)")
@@ -40,12 +40,24 @@ def add_serve_command(commands: Any) -> None:
     limits.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="to receive a request, and again to answer it (default: 60)"
     )
+    jobs = serve.add_argument_group("jobs")
+    jobs.add_argument(
+        "--jobs",
+        metavar="FOLDER",
+        help="where jobs and their results are kept (default: seqclass/jobs/PORT in XDG_STATE_HOME or ~/.local/state; "
+        "in a SageMaker container and with --port 0, a folder that is removed at the end)",
+    )
+    jobs.add_argument("--keep-jobs", type=float, metavar="DAYS", help="that a job which has ended is kept (default: 7)")
+    jobs.add_argument("--max-jobs", type=int, metavar="N", help="that wait (default: 32)")
+    jobs.add_argument("--max-upload", type=int, metavar="BYTES", help="of a job's file (default: 1,073,741,824)")
 
 
 def _serve(options: argparse.Namespace) -> None:
-    bundles, host = options.bundles, options.host or "127.0.0.1"
+    bundles, host, jobs = options.bundles, options.host or "127.0.0.1", options.jobs
     if not bundles:
         bundles, host = [_in_container()], options.host or "0.0.0.0"
+    elif jobs is None and options.port != 0:
+        jobs = _state_folder() / "seqclass" / "jobs" / str(options.port)
     from seqclass.serve.limits import Limits
     from seqclass.serve.server import serve
 
@@ -56,9 +68,17 @@ def _serve(options: argparse.Namespace) -> None:
         "queue": options.max_queue,
         "batch": options.batch_residues,
         "timeout": options.timeout,
+        "upload": options.max_upload,
+        "jobs": options.max_jobs,
+        "keep_days": options.keep_jobs,
     }
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
-    serve(bundles, host=host, port=options.port, api_key_file=options.api_key_file, limits=limits)
+    serve(bundles, host=host, port=options.port, api_key_file=options.api_key_file, limits=limits, jobs_folder=jobs)
+
+
+def _state_folder() -> Path:
+    """Where programs of a user keep what should outlast them (the XDG base directory specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 
 
 def _in_container() -> Path:

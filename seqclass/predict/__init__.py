@@ -4,6 +4,7 @@ For DNA a probability is the mean of those of the two strands, calibrated after 
 
     judge       a batch through the model
     memory      how much at once
+    turns       when, where a device is shared
     stretches   from sequences to what of them is scored
     scoring     batches of like length; samples of a store
     portions    many stretches, none scored twice

@@ -12,9 +12,11 @@ from seqclass.blocks.relative_attention import RelativeAttention
 from seqclass.bundle import Bundle
 from seqclass.errors import DeviceMemoryError
 from seqclass.onnx_file import OnnxModel
-from seqclass.predict.judge import judge
+from seqclass.predict.judge import best_device, judge
+from seqclass.predict.turns import in_turn
 
-_BATCH_RESIDUES = 1 << 18
+# On a CPU a larger batch is no faster, and who shares the model waits longer for a turn.
+_CPU_BATCH, _GPU_BATCH = 1 << 15, 1 << 18
 
 # Attention scores every position against every other. So many positions, 32,768 bp of the original DNA model, took 1 GB
 # to predict and 3 GB to explain; twice as many take four times that.
@@ -33,9 +35,14 @@ def limit_exceeded(bundle: Bundle, length: int) -> int | None:
     return limit if limit is not None and length > limit else None
 
 
+def batch_residues(device: torch.device) -> int:
+    """How many residues are scored at once, padding included."""
+    return _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
+
+
 def batch_size(bundle: Bundle, longest: int) -> int:
     """How many sequences of that length are scored at once."""
-    size, limit = _BATCH_RESIDUES // longest, attention_residues(bundle)
+    size, limit = batch_residues(best_device()) // longest, attention_residues(bundle)
     return max(1, size if limit is None else min(size, (limit // longest) ** 2))
 
 
@@ -84,9 +91,13 @@ class Judge:
 
     def _try(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None] | None:
         """None where memory was too small. What was computed till then is free again once this has returned."""
-        try:
+
+        def work() -> tuple[Tensor, Tensor | None]:
             with torch.inference_mode():
                 return judge(self._bundle, inputs.to(self._device), None if mask is None else mask.to(self._device))
+
+        try:
+            return in_turn(work)
         except torch.OutOfMemoryError:
             return None
 

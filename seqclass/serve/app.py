@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,7 +17,7 @@ from seqclass.serve.asked import ExplainRequest, PredictRequest
 from seqclass.serve.limits import Limits
 from seqclass.serve.metrics import CountRequests
 from seqclass.serve.problems import answer_problems
-from seqclass.serve.routes import explaining, health, inference_protocol, models, pages, predicting, sagemaker
+from seqclass.serve.routes import explaining, health, inference_protocol, jobs, models, pages, predicting, sagemaker
 from seqclass.serve.service import Service
 
 # Bodies that a route reads itself, within the limits, so that their schemas are not found by FastAPI.
@@ -36,23 +38,39 @@ class App(FastAPI):
         return super().openapi()
 
 
-def create_app(bundles: Mapping[str, Bundle], limits: Limits | None = None, key: str | None = None) -> FastAPI:
+def create_app(
+    bundles: Mapping[str, Bundle],
+    limits: Limits | None = None,
+    key: str | None = None,
+    *,
+    jobs_folder: str | Path | None = None,
+) -> FastAPI:
     """An application that serves bundles.
 
     Args:
-        bundles: By name; the first is asked where a request names none.
+        bundles: By name; the first is asked where a request names none. Without any, the application answers that they
+            are being loaded until its `state.service` is to `host` some.
         limits: Of requests.
         key: What clients must bring as a bearer token, None for nothing.
+        jobs_folder: Where jobs are kept; None for a folder that is removed at the end.
+
+    Raises:
+        SeqclassError: The folder of the jobs cannot be used.
     """
-    service = Service(bundles, limits or Limits(), key)
+    temporary = ExitStack()
+    if jobs_folder is None:
+        jobs_folder = temporary.enter_context(tempfile.TemporaryDirectory(prefix="seqclass-jobs-"))
+    service = Service(limits or Limits(), key, Path(jobs_folder))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        if bundles:
+            await service.host(bundles)
         try:
             yield
         finally:
             await service.stop()
+            temporary.close()
 
     app = App(
         title="seqclass",
@@ -66,6 +84,6 @@ def create_app(bundles: Mapping[str, Bundle], limits: Limits | None = None, key:
     app.state.service = service
     answer_problems(app)
     app.add_middleware(CountRequests, metrics=service.metrics)
-    for route in (pages, predicting, explaining, models, health, sagemaker, inference_protocol):
+    for route in (pages, predicting, explaining, jobs, models, health, sagemaker, inference_protocol):
         app.include_router(route.router)
     return app

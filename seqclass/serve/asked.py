@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from seqclass.attribution.methods import METHODS, REFERENCES
+from seqclass.serve.job_table import State
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+_LARGEST = float(np.finfo(np.float32).max)
+
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
+"""A number that single precision can hold."""
 
 
 class Named(BaseModel):
@@ -173,3 +179,28 @@ class ModelDetails(ModelSummary):
     vector_size: int | None
     methods: list[str] = Field(description="Methods of attribution that apply")
     limits: ModelLimits
+
+
+class PreviewRow(BaseModel):
+    """What a row of the result says, of the most probable targets alone."""
+
+    id: str
+    start: int
+    end: int
+    top: list[Label]
+
+
+class JobStatus(BaseModel):
+    """Where a job stands."""
+
+    id: str
+    state: State = Field(description="An ended job is done, failed or cancelled")
+    model: str
+    version: str | None = Field(default=None, description="Of the model, once the job has begun")
+    done: int = Field(description="Sequences, or windows of them, that are scored")
+    total: int | None = Field(default=None, description="How many there are, once they are counted")
+    eta_seconds: float | None = Field(default=None, description="How long it will take yet, at the present rate")
+    created: datetime
+    finished: datetime | None = None
+    error: str | None = Field(default=None, description="Why it failed")
+    preview: list[PreviewRow] | None = Field(default=None, description="The first records, once it is done")

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seqclass.errors import DeviceMemoryError
 from seqclass.serve.problems import RequestError
 from seqclass.serve.scoring import Floats
 
@@ -106,8 +107,10 @@ class Batcher:
         Raises:
             RequestError: Too much waits already.
         """
+        residues = sum(map(len, inputs))
+        self._refuse_crowd(residues)
         asked = _Asked(inputs, asyncio.get_running_loop().create_future())
-        with self._in_line(asked, sum(map(len, inputs))):
+        with self._in_line(asked, residues):
             return await asked.answer
 
     async def run(self, work: Callable[[], T], residues: int) -> T:
@@ -120,13 +123,22 @@ class Batcher:
         Raises:
             RequestError: Too much waits already.
         """
+        self._refuse_crowd(residues)
+        return await self.lend(work, residues)
+
+    async def lend(self, work: Callable[[], T], residues: int = 0) -> T:
+        """As `run`, for those who never have more than one thing in line, and are not refused.
+
+        Args:
+            work: What to do.
+            residues: As how many it counts in the queue.
+        """
         errand = _Errand(work, asyncio.get_running_loop().create_future())
         with self._in_line(errand, residues):
             result: T = await errand.answer
             return result
 
-    @contextmanager
-    def _in_line(self, asked: _Asked | _Errand, residues: int) -> Iterator[None]:
+    def _refuse_crowd(self, residues: int) -> None:
         if self.residues and self.residues + residues > self._queue:
             raise RequestError(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -134,6 +146,9 @@ class Batcher:
                 remedy="Ask again later, or send fewer sequences",
                 retry_after=self._until_free(),
             )
+
+    @contextmanager
+    def _in_line(self, asked: _Asked | _Errand, residues: int) -> Iterator[None]:
         self.residues += residues
         self._waiting.append(asked)
         self._arrived.set()
@@ -198,7 +213,7 @@ class Batcher:
             for part_of_one in batch:
                 await self._score_batch([part_of_one])
             return
-        self.failed = error is not None
+        self.failed = error is not None and not isinstance(error, DeviceMemoryError)
         if error is not None:
             if not batch[0][0].answer.done():
                 batch[0][0].answer.set_exception(error)

@@ -14,14 +14,18 @@ from seqclass.attribution.attribute import ask
 from seqclass.attribution.methods import METHODS
 from seqclass.bundle import Bundle
 from seqclass.errors import AssemblyError, BundleError
+from seqclass.hub import is_address
+from seqclass.onnx_file import OnnxModel, is_onnx
 from seqclass.predict.judge import evaluating
+from seqclass.predict.memory import batch_residues
 from seqclass.predict.stretches import LengthPolicy
 from seqclass.serve.batcher import Batcher, Observe
 from seqclass.serve.limits import Limits
 from seqclass.serve.problems import RequestError
 from seqclass.serve.scoring import Piece, Vectors, pieces_of, score, vectors_of
 
-_CPU_BATCH, _GPU_BATCH = 1 << 15, 1 << 18
+# Residues of a sequence in which k-mers, too, find a place.
+_WARM_UP = 100
 
 
 class Hosted:
@@ -46,7 +50,7 @@ class Hosted:
         self.max_sequences = max(1, min(limits.sequences, limits.values // len(bundle.targets)))
         self._placed = ExitStack()
         self.device = self._placed.enter_context(evaluating(bundle.model))
-        most = limits.batch or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
+        most = limits.batch or batch_residues(self.device)
         work = partial(score, bundle, self.device)
         self.batcher = Batcher(name, work, most, self.max_sequences, limits.queue, observe)
 
@@ -57,14 +61,14 @@ class Hosted:
 
     def warm_up(self) -> None:
         """Predicts once, so that what takes long the first time is over before anyone waits."""
-        length = self.bundle.length or self.bundle.window or 1
+        length = self.bundle.length or self.bundle.window or _WARM_UP
         if self.kind == "tokens":
             unknown = np.full(length, self.bundle.alphabet.unknown_token, dtype=np.uint8)
         else:
             unknown = np.zeros((length, self.bundle.model.vector_size or 1), dtype=np.float32)
         score(self.bundle, self.device, [unknown])
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begins to work, in the running event loop."""
         self.batcher.start()
 
@@ -115,28 +119,36 @@ class Hosted:
             )
 
 
-def read_bundles(paths: Sequence[str | Path]) -> dict[str, Bundle]:
-    """Bundles by name: their folder's, or of a run's `bundle` the run's.
+def name_bundles(paths: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Where bundles are, by name: their folder's, of a run's `bundle` the run's, or their ONNX file's.
 
     Raises:
-        BundleError: A folder is no bundle, or two have the same name.
+        BundleError: Two have the same name.
     """
-    bundles: dict[str, Bundle] = {}
+    named: dict[str, str | Path] = {}
     for path in paths:
-        folder = Path(path).resolve()
-        name = folder.parent.name if folder.name == "bundle" and folder.parent.name else folder.name
-        if name in bundles:
+        name = _name(path)
+        if name in named:
             raise BundleError(
                 f"a second bundle called '{name}', where each needs a name of its own",
                 remedy="Rename its folder",
                 file=path,
             )
-        bundles[name] = Bundle.load(path)
-    return bundles
+        named[name] = path
+    return named
+
+
+def _name(path: str | Path) -> str:
+    if is_address(str(path)):
+        return str(path).rsplit("/", 1)[-1].split("@")[0]
+    folder = Path(path).resolve()
+    if is_onnx(folder):
+        return folder.stem
+    return folder.parent.name if folder.name == "bundle" and folder.parent.name else folder.name
 
 
 def _applies(bundle: Bundle, method: str) -> bool:
-    if bundle.model.input_kind != "tokens":
+    if bundle.model.input_kind != "tokens" or isinstance(bundle.model, OnnxModel):
         return False
     try:
         ask(bundle, 0, method=method)

@@ -19,7 +19,11 @@ class Limits:
         queue: Residues that may wait for a model; a request finds room if nothing waits, however large it is.
         batch: Residues that are scored at once; None for 32,768 on a CPU and 262,144 on a GPU.
         explained: Residues that an explanation may send through the model, all steps and references counted.
-        timeout: Seconds in which a request is received, and again in which it is answered.
+        timeout: Seconds in which a request is received, and again in which it is answered; of a job's file, seconds in
+            which each MiB is received.
+        upload: Bytes of a job's file, as it comes and once it is unpacked.
+        jobs: How many may wait.
+        keep_days: After so many days a job that has ended is forgotten.
 
     Raises:
         SeqclassError: One is not above 0.
@@ -33,6 +37,9 @@ class Limits:
     batch: int | None = None
     explained: int = 1 << 22
     timeout: float = 60.0
+    upload: int = 1 << 30
+    jobs: int = 32
+    keep_days: float = 7.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

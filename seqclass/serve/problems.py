@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from seqclass.errors import BundleError, SeqclassError
+from seqclass.errors import BundleError, DeviceMemoryError, SeqclassError
 
 log = logging.getLogger("seqclass.serve")
 
@@ -110,6 +110,8 @@ def answer_problems(app: FastAPI) -> None:
 def _status(error: SeqclassError) -> HTTPStatus:
     if isinstance(error, RequestError):
         return error.status
+    if isinstance(error, DeviceMemoryError):
+        return HTTPStatus.INSUFFICIENT_STORAGE
     # Bundles are checked before they are served: what is wrong with one now is no fault of a client.
     return HTTPStatus.INTERNAL_SERVER_ERROR if isinstance(error, BundleError) else HTTPStatus.UNPROCESSABLE_ENTITY
 

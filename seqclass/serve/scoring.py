@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seqclass.attribution.inputs import batches, read, stack
 from seqclass.bundle import Bundle
-from seqclass.errors import BundleError
+from seqclass.errors import BundleError, SequenceError
 from seqclass.predict.memory import Judge
 from seqclass.predict.portions import Entry, Portion
 from seqclass.predict.records import Assembly, Prediction
@@ -72,6 +72,7 @@ def score(bundle: Bundle, device: torch.device, inputs: Sequence[NDArray[Any]]) 
     Raises:
         SeqclassError: Memory does not suffice for a single one.
         BundleError: A probability is not a number.
+        SequenceError: Nor is it of vectors, whose numbers may be too large.
     """
     if bundle.model.input_kind == "tokens":
         parts = [score_tokens(inputs, bundle, device, _unseen)]
@@ -83,6 +84,8 @@ def score(bundle: Bundle, device: torch.device, inputs: Sequence[NDArray[Any]]) 
         ]
     rows = np.concatenate([np.hstack([part for part in both if part is not None]) for both in parts])
     if np.isnan(rows).any():
+        if bundle.model.input_kind == "vectors":
+            raise SequenceError("the model answers with what is not a number (NaN)", remedy="Send smaller numbers")
         raise BundleError("the model answers with what is not a number (NaN)", file=bundle.path)
     return rows
 

@@ -1,4 +1,4 @@
-"""What all routes share: the models that are served, the limits, and waiting for an answer."""
+"""What all routes share: the models that are served, jobs, the limits, and waiting for an answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -16,6 +17,7 @@ from seqclass.bundle import Bundle
 from seqclass.errors import UnknownNameError, find_name
 from seqclass.serve.hosted import Hosted
 from seqclass.serve.intake import Intake
+from seqclass.serve.jobs import Jobs
 from seqclass.serve.limits import Limits
 from seqclass.serve.metrics import Metrics
 from seqclass.serve.problems import RequestError
@@ -27,31 +29,45 @@ class Service:
     """The models that are served.
 
     Args:
-        bundles: By name; the first is the one that is asked where no name is given.
         limits: Of requests.
         key: What clients must bring as a bearer token, None for nothing.
+        jobs: Folder in which jobs are kept.
+
+    Attributes:
+        models: Those that are served, by name; the first is the one that is asked where no name is given. There are
+            none as long as they are being loaded.
+
+    Raises:
+        SeqclassError: The folder of the jobs cannot be used.
     """
 
-    def __init__(self, bundles: Mapping[str, Bundle], limits: Limits, key: str | None = None) -> None:
+    def __init__(self, limits: Limits, key: str | None, jobs: Path) -> None:
         self.limits, self.key, self.metrics = limits, key, Metrics()
-        self.models = {
-            name: Hosted(name, bundle, limits, partial(self.metrics.observe_batch, name))
-            for name, bundle in bundles.items()
-        }
-        for name, hosted in self.models.items():
-            self.metrics.watch_queue(name, hosted.batcher)
+        self.models: dict[str, Hosted] = {}
         # Matplotlib's settings are those of the process: one picture is drawn at a time.
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="drawing")
         self.intake = Intake(limits)
+        self.jobs = Jobs(jobs, limits)
 
-    async def start(self) -> None:
-        """Warms the models up and begins to work."""
-        for hosted in self.models.values():
+    async def host(self, bundles: Mapping[str, Bundle]) -> None:
+        """Warms models up and begins to work.
+
+        Args:
+            bundles: By name; the first is the one that is asked where no name is given.
+        """
+        models: dict[str, Hosted] = {}
+        for name, bundle in bundles.items():
+            observe = partial(self.metrics.observe_batch, name)
+            models[name] = hosted = await asyncio.to_thread(Hosted, name, bundle, self.limits, observe)
             await asyncio.to_thread(hosted.warm_up)
-            await hosted.start()
+            self.metrics.watch_queue(name, hosted.batcher)
+            hosted.start()
+        self.models = models
+        self.jobs.start(models)
 
     async def stop(self) -> None:
         """Ends the work."""
+        await self.jobs.stop()
         for hosted in self.models.values():
             await hosted.stop()
         self._drawing.shutdown()
@@ -59,16 +75,29 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether every model answers."""
-        return all(hosted.batcher.is_ready for hosted in self.models.values())
+        return bool(self.models) and all(hosted.batcher.is_ready for hosted in self.models.values())
+
+    def loaded(self) -> dict[str, Hosted]:
+        """The models by name.
+
+        Raises:
+            RequestError: They are being loaded.
+        """
+        if not self.models:
+            raise RequestError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the models are being loaded", remedy="Ask again soon", retry_after=2
+            )
+        return self.models
 
     def model(self, name: str | None) -> Hosted:
         """The model of that name, or the first.
 
         Raises:
-            RequestError: There is none of that name.
+            RequestError: There is none of that name, or they are being loaded.
         """
+        models = self.loaded()
         try:
-            return self.models[next(iter(self.models)) if name is None else find_name("model", name, self.models)]
+            return models[next(iter(models)) if name is None else find_name("model", name, models)]
         except UnknownNameError as error:
             raise RequestError(HTTPStatus.NOT_FOUND, error.problem, remedy=error.remedy) from None
 
@@ -84,7 +113,7 @@ class Service:
             ClientDisconnect: The client has gone.
         """
         working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(request.receive())
+        leaving = asyncio.ensure_future(_gone(request))
         try:
             done, _ = await asyncio.wait(
                 {working, leaving}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED
@@ -101,6 +130,12 @@ class Service:
         finally:
             working.cancel()
             leaving.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _service(request: Request) -> Service:

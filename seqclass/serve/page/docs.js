@@ -31,10 +31,11 @@ function fields(api, schema) {
 }
 
 function route(api, path, method, told) {
+  const about = (told.description || "").replaceAll("`", ""), older = told.deprecated ? " (an older name)" : "";
   const shown = element("details", "", element("summary", "", element("span", method.toUpperCase()), element("code", path),
-    ` ${(told.description || "").split("\n")[0]}`));
+    ` ${about.split("\n")[0].replace(/\.$/, "")}${older}`));
   shown.querySelector("span").className = "method";
-  shown.append(element("p", told.description));
+  shown.append(element("p", about));
   if (told.parameters?.length) {
     shown.append(element("h3", "Parameters"), fields(api, { properties: Object.fromEntries(
       told.parameters.map((each) => [each.name, { description: each.description, ...each.schema }])) }));

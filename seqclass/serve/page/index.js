@@ -2,7 +2,7 @@
 // Predicts and explains by the routes of this server. What a server or a file says goes into the page as text alone.
 
 const $ = (id) => document.getElementById(id);
-const PORTION = 200, SHOWN = 25, BARS = 10, LETTERS = 150, MANY = 20000;
+const PORTION = 200, SHOWN = 25, BARS = 10, LETTERS = 150, MANY = 20000, HUGE = 2e7;
 
 const MADE_UP = () => {
   let state = 7;
@@ -22,13 +22,13 @@ const EXAMPLES = {
     + "AEIGASLIKHW\n>ubiquitin\nMQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG\n",
 };
 
-let model = null, given = null, records = [], first = 0, chosen = null, explained = null, view = [0, 1], stopping = null;
+let model = null, given = null, file = null, records = [], first = 0, chosen = null, explained = null, view = [0, 1], stopping = null;
 
 // Asking the server
 
 class Refused extends Error {}
 
-async function ask(path, options = {}, tries = 5) {
+async function fetched(path, options = {}, tries = 5) {
   const headers = { ...options.headers };
   if ($("key").value) headers.Authorization = `Bearer ${$("key").value}`;
   let answer;
@@ -40,15 +40,17 @@ async function ask(path, options = {}, tries = 5) {
   }
   if (answer.status === 429 && tries > 0) {
     await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After") || 1)));
-    return ask(path, options, tries - 1);
+    return fetched(path, options, tries - 1);
   }
   if (answer.status === 401) $("key-field").hidden = false;
   if (!answer.ok) {
     const told = await answer.json().catch(() => ({}));
     throw new Refused(told.error || `The server answered with status ${answer.status}.`);
   }
-  return answer.json();
+  return answer;
 }
+
+const ask = async (path, options) => (await fetched(path, options)).json();
 
 const post = (path, asked, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked), signal });
@@ -71,20 +73,29 @@ function parse(text) {
   return found.map(({ id, parts }) => ({ id, sequence: parts.join("") }));
 }
 
-async function open(file) {
+async function open(chosen) {
   try {
-    let stream = file.stream();
-    const magic = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-    if (magic[0] === 0x1f && magic[1] === 0x8b) stream = stream.pipeThrough(new DecompressionStream("gzip"));
-    take(await new Response(stream).text(), file.name);
+    if (chosen.size > HUGE) {
+      take("");
+      $("sequences").value = `${chosen.name}, ${Math.ceil(chosen.size / 1e6)} MB`;
+      $("sequences").readOnly = true;
+      say("This file is too large to be shown here. Send it as a job.");
+    } else {
+      let stream = chosen.stream();
+      const magic = new Uint8Array(await chosen.slice(0, 2).arrayBuffer());
+      if (magic[0] === 0x1f && magic[1] === 0x8b) stream = stream.pipeThrough(new DecompressionStream("gzip"));
+      take(await new Response(stream).text(), chosen.name);
+    }
+    file = chosen;
   } catch (error) {
-    say(`${file.name} cannot be read: ${error.message}`, true);
+    say(`${chosen.name} cannot be read: ${error.message}`, true);
   }
 }
 
 // A large file stays out of the text field, which would be slow to scroll.
 function take(text, name = "") {
   const found = parse(text);
+  file = null;
   given = text.length > MANY ? found : null;
   $("sequences").value = given ? `${text.slice(0, MANY)}\n... (${name || "the text"} goes on)` : text;
   $("sequences").readOnly = given !== null;
@@ -101,6 +112,7 @@ function say(text, bad = false) {
 
 async function predict(event) {
   event.preventDefault();
+  if (file && file.size > HUGE) return sendJob();
   const asked = given || parse($("sequences").value);
   if (!asked.length) return say("There is no sequence yet: paste one, open a file, or take the example.", true);
   records = [];
@@ -156,7 +168,7 @@ function showTable() {
     button.type = "button";
     button.textContent = record.id;
     button.addEventListener("click", () => { choose(first + row); $("one").scrollIntoView(); });
-    made.append(cell(button), cell(place(record)), cell(record.top[0].label), cell(record.top[0].probability.toFixed(3), "number"));
+    made.append(cell(button), cell(place(record), "place"), cell(record.top[0].label), cell(record.top[0].probability.toFixed(3), "number"));
     if (model.calibrated) made.append(cell((record.calls || []).join(", ")));
     if (first + row === chosen) made.className = "chosen";
     return made;
@@ -184,6 +196,7 @@ function choose(index) {
     name.type = "button";
     name.textContent = label;
     name.title = "Explain this target";
+    name.disabled = !model.methods.length;
     name.addEventListener("click", () => { $("target").value = label; explain(); });
     value.className = "value";
     value.textContent = probability < 0.001 ? probability.toExponential(0) : probability.toFixed(3);
@@ -315,7 +328,7 @@ function draw() {
 
 function save(name, type, text) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.href = URL.createObjectURL(text instanceof Blob ? text : new Blob([text], { type }));
   link.download = name.replace(/[^\w.-]+/g, "_");
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -348,8 +361,9 @@ async function chooseModel(name) {
   $("about").textContent = model.input_kind === "tokens"
     ? `${model.alphabet === "dna" ? "DNA" : "Proteins"}, ${length}; ${model.targets.length.toLocaleString()} targets; version ${model.version}`
     : "This model reads vectors, which this page cannot make of sequences.";
-  $("predict").disabled = model.input_kind !== "tokens";
+  $("predict").disabled = $("send-job").disabled = model.input_kind !== "tokens";
   $("policy-field").hidden = !model.length;
+  $("evidence").hidden = !model.methods.length;
   $("targets").replaceChildren(...model.targets.map(({ name }) => new Option(name, name)));
   $("method").replaceChildren(...model.methods.map((method) => new Option(method, method)));
   for (const id of ["results", "one"]) $(id).hidden = true;
@@ -368,9 +382,10 @@ async function begin() {
 
 $("form").addEventListener("submit", predict);
 $("sequences").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit(); });
+$("sequences").addEventListener("input", () => { file = null; });
 $("sequences").addEventListener("paste", (event) => {
   const text = event.clipboardData.getData("text");
-  if (text.length > MANY) { event.preventDefault(); take(text); }
+  if (text.length > MANY) { event.preventDefault(); take(text); keepWhole(text); }
 });
 $("sequences").addEventListener("dragover", (event) => { event.preventDefault(); $("sequences").className = "over"; });
 $("sequences").addEventListener("dragleave", () => { $("sequences").className = ""; });
@@ -378,7 +393,7 @@ $("sequences").addEventListener("drop", (event) => {
   event.preventDefault();
   $("sequences").className = "";
   const [file] = event.dataTransfer.files;
-  if (file) open(file); else take(event.dataTransfer.getData("text"));
+  if (file) open(file); else { take(event.dataTransfer.getData("text")); keepWhole(event.dataTransfer.getData("text")); }
 });
 $("pick").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => { if ($("file").files[0]) open($("file").files[0]); $("file").value = ""; });
@@ -436,5 +451,3 @@ for (const name of ["pointerup", "pointercancel"]) {
 }
 addEventListener("resize", () => { if (explained && !$("saliency").hidden) draw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (explained && !$("saliency").hidden) draw(); });
-
-begin();

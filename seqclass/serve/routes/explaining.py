@@ -43,7 +43,7 @@ class _Found(NamedTuple):
 @router.post(
     "/explain",
     response_model=Explanation,
-    responses={**documented(401, 404, 408, 413, 415, 422, 429, 503, 504), 200: {"content": {PNG: {}, SVG: {}}}},
+    responses={**documented(401, 404, 408, 413, 415, 422, 429, 503, 504, 507), 200: {"content": {PNG: {}, SVG: {}}}},
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -25,8 +25,9 @@ async def live() -> dict[str, str]:
 async def ready(service: Served) -> Response:
     """Every model answers."""
     models = {name: "ready" if hosted.batcher.is_ready else "failed" for name, hosted in service.models.items()}
-    status = HTTPStatus.OK if service.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return JSONResponse({"status": "ready" if service.is_ready else "failed", "models": models}, status)
+    if service.is_ready:
+        return JSONResponse({"status": "ready", "models": models})
+    return JSONResponse({"status": "failed" if models else "loading", "models": models}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @router.get(

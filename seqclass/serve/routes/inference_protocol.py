@@ -119,7 +119,7 @@ async def ready(service: Served, response: Response) -> dict[str, bool]:
     return {"ready": service.is_ready}
 
 
-@router.get("/models/{model}", dependencies=[Keyed], responses=documented(401, 404, 422))
+@router.get("/models/{model}", dependencies=[Keyed], responses=documented(401, 404, 422, 503))
 async def metadata(model: str, service: Served) -> ModelMetadata:
     """What a model takes and gives."""
     hosted = service.model(model)
@@ -157,7 +157,7 @@ async def model_ready(model: str, service: Served, response: Response) -> dict[s
     "/models/{model}/infer",
     dependencies=[Keyed],
     response_model=InferAnswer,
-    responses=documented(401, 404, 408, 413, 415, 422, 429, 504),
+    responses=documented(401, 404, 408, 413, 415, 422, 429, 503, 504, 507),
     openapi_extra={
         "requestBody": {"required": True, "content": {JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}}}}
     },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from seqclass.models import Ensemble
 from seqclass.serve.asked import ModelDetails, ModelLimits, ModelSummary, TargetName
 from seqclass.serve.hosted import Hosted
 from seqclass.serve.key import Keyed
@@ -14,13 +13,13 @@ from seqclass.serve.service import Served
 router = APIRouter(tags=["models"], dependencies=[Keyed])
 
 
-@router.get("/models", responses=documented(401))
+@router.get("/models", responses=documented(401, 503))
 async def models(service: Served) -> list[ModelSummary]:
     """The models; the first is the one that is asked where no name is given."""
-    return [_summary(hosted) for hosted in service.models.values()]
+    return [_summary(hosted) for hosted in service.loaded().values()]
 
 
-@router.get("/models/{model}", responses=documented(401, 404, 422))
+@router.get("/models/{model}", responses=documented(401, 404, 422, 503))
 async def model(model: str, service: Served) -> ModelDetails:
     """What a model tells apart and takes."""
     hosted = service.model(model)
@@ -30,7 +29,7 @@ async def model(model: str, service: Served) -> ModelDetails:
         targets=[TargetName(name=target.name, group=target.group) for target in bundle.targets],
         exclusive=list(bundle.exclusive),
         calibrated=bundle.calibration is not None,
-        ensemble=isinstance(bundle.model, Ensemble),
+        ensemble=bundle.model.has_spread,
         length=bundle.length,
         window=bundle.window,
         vector_size=bundle.model.vector_size,

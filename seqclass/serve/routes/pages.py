@@ -21,23 +21,27 @@ _FOLDER = Path(__file__).parents[1] / "page"
 @router.get("/")
 async def page() -> HTMLResponse:
     """Predicts and explains in the browser."""
-    return _whole("index")
+    return _whole("index", "index", "jobs")
 
 
 @router.get("/docs")
 async def docs() -> HTMLResponse:
     """Shows the OpenAPI document."""
-    return _whole("docs")
+    return _whole("docs", "docs")
 
 
 @cache
-def _whole(name: str) -> HTMLResponse:
-    """A page with its style and script inside, which are all that a browser is to run or load."""
-    style, script = (_FOLDER / "page.css").read_text("utf-8"), (_FOLDER / f"{name}.js").read_text("utf-8")
-    html = (_FOLDER / f"{name}.html").read_text("utf-8")
-    content = html.replace("/* page.css */", style).replace(f"/* {name}.js */", script)
+def _whole(name: str, *scripts: str) -> HTMLResponse:
+    """A page with its style and scripts inside, which are all that a browser is to run or load."""
+    content = (_FOLDER / f"{name}.html").read_text("utf-8")
+    style = (_FOLDER / "page.css").read_text("utf-8")
+    content, hashes = content.replace("/* page.css */", style), []
+    for each in scripts:
+        script = (_FOLDER / f"{each}.js").read_text("utf-8")
+        content = content.replace(f"/* {each}.js */", script)
+        hashes.append(f"'{_hash(script)}'")
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; connect-src 'self'; "
+        f"default-src 'none'; script-src {' '.join(hashes)}; style-src '{_hash(style)}'; connect-src 'self'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

@@ -42,7 +42,7 @@ _BODY = {
 @router.post(
     "/predict",
     response_model=PredictAnswer,
-    responses=documented(401, 404, 408, 413, 415, 422, 429, 504),
+    responses=documented(401, 404, 408, 413, 415, 422, 429, 503, 504, 507),
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def predict(request: Request, service: Served, given: Annotated[Parameters, Query()]) -> Response:

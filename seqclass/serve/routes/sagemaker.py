@@ -51,7 +51,7 @@ async def ping(service: Served) -> Response:
     dependencies=[Keyed],
     response_model=PredictAnswer,
     responses={
-        **documented(401, 404, 408, 413, 415, 422, 429, 504),
+        **documented(401, 404, 408, 413, 415, 422, 429, 503, 504, 507),
         200: {"content": {CSV: {"schema": {"type": "string"}}, NPY: {}}},
     },
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
