@@ -169,10 +169,10 @@ for embedding in ("one-hot", "learned"):
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# Read the table with care: it is one seed and four epochs of a small data set, in which all four are still learning, and
-# another seed may rank them otherwise. What can be said is what each part costs, and that nothing here needs the encoder.
-# A fair comparison takes several seeds, a test split, and enough steps; `experiments/yeast_ablation.py` makes it on real
-# data.
+# Read the table with care: it is one seed and four epochs of a small data set, in which all four are still
+# learning, and another seed may rank them otherwise. What can be said is what each part costs, and that nothing
+# here needs the encoder. A fair comparison takes several seeds, a test split, and enough steps;
+# `experiments/yeast_ablation.py` makes it on real data.
 #
 # ## A model is data
 #

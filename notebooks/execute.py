@@ -6,16 +6,19 @@ A notebook runs on a kernel of its own, from top to bottom, in an empty folder.
     python notebooks/execute.py 04_training.py     # some
 """
 
+import base64
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 from seqclass.atomic import write_text
 
@@ -64,6 +67,7 @@ def execute(notebook: nbformat.NotebookNode, folder: str | Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             _clean(output)
+            _shrink(output)
     # The kernel's version is this machine's.
     notebook.metadata.pop("language_info", None)
 
@@ -73,6 +77,16 @@ def _clean(output: nbformat.NotebookNode) -> None:
     for holder, key in ((output, "text"), (output.get("data", {}), "text/plain")):
         if key in holder:
             holder[key] = _TERMINAL.sub("", holder[key])
+
+
+def _shrink(output: nbformat.NotebookNode) -> None:
+    """Gives a picture a palette of 256 colours, of which a chart has fewer, so that the notebook stays small."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        file = BytesIO()
+        picture = Image.open(BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+        picture.quantize(256, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        data["image/png"] = base64.b64encode(file.getvalue()).decode()
 
 
 def main(names: Sequence[str]) -> None:
