@@ -39,6 +39,14 @@ setup(
         "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18", "prometheus-client>=0.20"],
         "tracks": ["pyBigWig>=0.3.22"],
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
+        "notebooks": [
+            "jupytext>=1.16",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
+            "transformers>=5",
+            "peft>=0.18",
+            "pysam>=0.22",
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -80,14 +80,14 @@ def convolutions(num_targets: int, layers: int = 0) -> SequenceClassifier:
     return SequenceClassifier(OneHotEmbedding("dna"), stem, encoder, head)
 
 
-RECIPE = {"data.batch_size": 64, "recipe.learning_rate": 0.006, "trainer.log_every_n_steps": 5}
+RECIPE = {"data.batch_size": 64, "recipe.learning_rate": 0.003, "trainer.log_every_n_steps": 5}
 FIT = ["fit", "--data.store=peaks.h5"]
 with capture_output():
-    six = [*FIT, "--trainer.max_epochs=6"]
-    metrics = run_experiment(convolutions, name="convolutions", defaults=RECIPE, arguments=six)
+    eight = [*FIT, "--trainer.max_epochs=8"]
+    metrics = run_experiment(convolutions, name="convolutions", defaults=RECIPE, arguments=eight)
     three = [*FIT, "--trainer.max_epochs=3", "--model.layers=1", "--evaluate=false"]
     run_experiment(convolutions, name="with-encoder", defaults=RECIPE, arguments=three)
-    run_experiment(kmer_logreg, name="k-mers", defaults=RECIPE, arguments=[*six, "--baselines=false"])
+    run_experiment(kmer_logreg, name="k-mers", defaults=RECIPE, arguments=[*eight, "--baselines=false"])
 
 # %% [markdown]
 # ## Against steps, and against the clock

@@ -55,7 +55,8 @@ def plot_classes(path: Path, store: Store) -> None:
             axes.set_ylabel("samples")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_title("Samples of each target", loc="left")
-        axes.legend(frameon=False, loc="lower right" if few else "upper right")
+        # Above: bars or curves may reach anywhere.
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(counts), borderaxespad=0.2)
 
 
 def plot_lengths(path: Path, store: Store) -> None:
