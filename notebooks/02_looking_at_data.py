@@ -109,7 +109,7 @@ Image("check/lengths.png", width=700)
 # %% [markdown]
 # The splits should look alike; shares are drawn, not counts, so that small splits can be compared. Batches are
 # filled with samples of about one length, so a wide distribution costs little padding. Sequences beyond 1,000
-# residues had their middle cut out at the import (`--max-length`, `--too-long`), which the notes above would say.
+# residues had their middle cut out at the import (`--max-length`, `--too-long`), which the notes above say.
 #
 # ### Composition
 
@@ -117,9 +117,9 @@ Image("check/lengths.png", width=700)
 Image("check/composition.png", width=700)
 
 # %% [markdown]
-# The splits agree here, too. Between classes they need not: membrane proteins are rich in L, V, I and F. What
-# composition alone can tell is a baseline that a model has to beat, and every evaluation fits it for you (notebook
-# 5). How different is it by class?
+# The splits agree here, too. Between classes they need not: membrane proteins are rich in hydrophobic residues.
+# What composition alone can tell is a baseline that a model has to beat, and every evaluation fits it for you
+# (notebook 5). How different is it by class?
 
 # %%
 from seqclass.data.tape import read_samples
