@@ -113,9 +113,9 @@ show(describe(peaks))
 # %% [markdown]
 # ## DeepSEA's MATLAB files
 #
-# The original data of DeepSEA are three MATLAB files, of which the largest is of 17 GB. They are read slice by
-# slice. The second half of each split is the reverse complement of the first; the import verifies that, and keeps
-# it as a view.
+# The original data of DeepSEA are three MATLAB files, of which the largest holds 17 GB of numbers. They are read
+# slice by slice. The second half of each split is the reverse complement of the first; the import verifies that,
+# and keeps it as a view.
 
 # %%
 from seqclass.data.simulate.deepsea import simulate_deepsea
@@ -191,7 +191,8 @@ for row in tokens:
 #
 # In the table above, four proteins at a time come from one ancestor, and the table says which. A random split tears
 # such groups apart, a split by group does not. Where nobody knows the groups, similarity does: two proteins are
-# joined whose 5-mers have a Jaccard index of `level` or more.
+# joined whose 5-mers have a Jaccard index of `level` or more. It does not see all relatives, as the last line
+# shows: those that share few 5-mers stay apart.
 
 # %%
 from seqclass.data.check import check_store

@@ -210,9 +210,9 @@ print(f"share of the smallest family: {plain.min():.2%} as it is, {drawn[plain.a
 # %% [markdown]
 # ## A genome: positives are rare
 #
-# In a genome most bins carry nothing. This is the usual imbalance of regulatory genomics: about one bin in twelve
-# for each simulated factor, one in a hundred in real ChIP data. AUROC looks good on such data whatever the model
-# does; average precision does not, and its chance level is the share of positives.
+# In a genome most bins carry nothing. This is the usual imbalance of regulatory genomics: about one bin in ten for
+# each simulated target, one in a hundred in real ChIP data. AUROC looks good on such data whatever the model does;
+# average precision does not, and its chance level is the share of positives.
 
 # %%
 from seqclass.data.simulate.peaks import simulate_peaks

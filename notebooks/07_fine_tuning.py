@@ -18,8 +18,8 @@
 #
 # To take a real one, write its name on the Hugging Face hub, or the folder of a checkpoint, in place of `tiny-esm`:
 # `facebook/esm2_t12_35M_UR50D` (35 million parameters, a laptop will do for a small data set),
-# `facebook/esm2_t33_650M_UR50D`, `Rostlab/prot_bert`, `Rostlab/prot_t5_xl_half_uniref50-enc` (both want a GPU). The
-# first time it is downloaded; later it comes from the cache.
+# `facebook/esm2_t33_650M_UR50D`, `Rostlab/prot_bert` (`--model protbert`), `Rostlab/prot_t5_xl_half_uniref50-enc`
+# (`--model prott5`). The last three want a GPU. The first time it is downloaded; later it comes from the cache.
 
 # %%
 import os
@@ -156,7 +156,7 @@ with capture_output():
     run_experiment(
         embedding_mlp,
         name="vectors",
-        arguments=["fit", "--data.store=vectors-store.h5", "--trainer.max_epochs=20", "--evaluate=false"],
+        arguments=["fit", "--data.store=vectors-store.h5", "--trainer.max_epochs=40", "--evaluate=false"],
     )
 accuracy = Bundle.load("runs/vectors/bundle").provenance["valid_accuracy"]
 print(f"{vectors.vector_size} numbers a protein; accuracy on validation {accuracy:.2f}")
