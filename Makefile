@@ -1,5 +1,5 @@
 # Each target sets up what it needs: a virtual environment in .venv with the pinned packages and this one.
-.PHONY: help setup demo test slow lint bench report clean
+.PHONY: help setup demo notebooks test slow lint bench report clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -23,6 +23,9 @@ setup: $(STAMP)  ## make .venv and install everything
 
 demo: $(STAMP)  ## simulate, train, evaluate and explain; a few minutes on two cores
 	$(BIN)/python experiments/demo.py
+
+notebooks: $(STAMP)  ## run the notebooks, and keep their outputs
+	OMP_NUM_THREADS=1 $(BIN)/python notebooks/execute.py
 
 test: $(STAMP)  ## the test suite
 	$(PYTEST) -m "not slow and not gpu"

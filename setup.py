@@ -40,6 +40,14 @@ setup(
         "tracks": ["pyBigWig>=0.3.22"],
         "motifs": ["memelite>=0.5", "modisco-lite>=3.0"],
         "report": ["typst>=0.14"],
+        "notebooks": [
+            "jupytext>=1.16",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
+            "transformers>=5",
+            "peft>=0.18",
+            "pysam>=0.22",
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -55,7 +55,8 @@ def plot_classes(path: Path, store: Store) -> None:
             axes.set_ylabel("samples")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_title("Samples of each target", loc="left")
-        axes.legend(frameon=False, loc="lower right" if few else "upper right")
+        # Above: bars or curves may reach anywhere.
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(counts), borderaxespad=0.2)
 
 
 def plot_lengths(path: Path, store: Store) -> None:
@@ -79,7 +80,7 @@ def plot_lengths(path: Path, store: Store) -> None:
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("length (residues)" if store.alphabet.name == "protein" else "length (bp)")
         axes.set_ylabel("share of samples")
@@ -98,7 +99,7 @@ def plot_composition(path: Path, store: Store, counts: NDArray[np.float64]) -> N
             offset = (place - (len(there) - 1) / 2) * width
             axes.bar(np.arange(len(letters)) + offset, share, width, color=COLOURS[SPLITS[part]], label=SPLITS[part])
         axes.set_xticks(np.arange(len(letters)), list(letters))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.set_ylabel("share of residues")
         axes.set_title("Composition", loc="left")
