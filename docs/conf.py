@@ -5,7 +5,7 @@ import re
 import seqclass
 
 project = "seqclass"
-author = "the seqclass authors"
+author = "the seqclass developers"
 copyright = author
 version = release = seqclass.__version__
 
