@@ -55,7 +55,7 @@ def mark_literal_blocks(app, what, name, obj, options, lines):
         before = next((each for each in reversed(lines[:number]) if each.strip()), " ")
         if line.startswith("    ") and not before.startswith(" ") and not lines[number - 1].strip():
             marked += ["::", ""]
-        marked.append(line if line.startswith("    ") else re.sub(r"`([^`]+)`(\w)", r"`\1`\\ \2", line))
+        marked.append(line if line.startswith("    ") else re.sub(r"`([\w.]+)`(\w)", r"`\1`\\ \2", line))
     lines[:] = marked
 
 

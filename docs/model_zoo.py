@@ -17,11 +17,11 @@ SCORES = HERE.parent / "experiments" / "README.md"
 HEAD = """\
 # Model zoo
 
-The models that `seqclass fit --model NAME` trains. `python docs/model_zoo.py` writes this page from the registry and from
-[experiments/README.md](../experiments/README.md).
+The models that `seqclass fit --model NAME` trains. `python docs/model_zoo.py` writes this page from the registry and
+from [experiments/README.md](../experiments/README.md).
 
-Parameters are those with default options at ten targets, and 1,000 bp where a model has one length. Weights are random until they are
-trained, or until a checkpoint is given ([backbones.md](backbones.md)).
+Parameters are those with default options at ten targets, and 1,000 bp where a model has one length. Weights are random
+until they are trained, or until a checkpoint is given ([backbones.md](backbones.md)).
 
 | name | reads | parameters | takes | what it is |
 |---|---|---|---|---|
@@ -54,7 +54,9 @@ def model_row(name: str) -> str:
 def measured_rows() -> str:
     """A line for each experiment that has a table of scores."""
     sections = re.findall(r"^## `(\w+)`: (.+)\n((?:(?!## ).*\n?)*)", SCORES.read_text(encoding="utf-8"), re.MULTILINE)
-    return "".join(f"| [`{name}`](../experiments/{name}.py) | {asked} |\n" for name, asked, text in sections if "\n|" in text)
+    return "".join(
+        f"| [`{name}`](../experiments/{name}.py) | {asked} |\n" for name, asked, text in sections if "\n|" in text
+    )
 
 
 def page() -> str:

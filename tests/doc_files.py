@@ -199,18 +199,19 @@ def _proteins(stock: Stock) -> None:
         file.write((stock.folder / "proteins.fasta").read_bytes())
     classes = [line.split("\t")[1] for line in (raw / "labels.tsv").read_text().splitlines()[1:]]
     numbers = {name: str(number) for number, name in enumerate(sorted(set(classes)), start=1)}
-    numbered = [(f"{name} EC={numbers[label]}", letters) for (name, letters), label in zip(records, classes, strict=True)]
-    write_fasta(stock.folder / "enzymes.fasta", numbered)
-    rows = [
-        (name, letters, label, f"family{i // 4}")
-        for i, ((name, letters), label) in enumerate(zip(records, classes, strict=True))
+    numbered = [
+        (f"{name} EC={numbers[label]}", letters) for (name, letters), label in zip(records, classes, strict=True)
     ]
+    write_fasta(stock.folder / "enzymes.fasta", numbered)
+    rows = [(name, letters, label, f"family{i // 4}") for i, ((name, letters), label) in enumerate(labelled)]
     write_table(stock.folder / "proteins.tsv", ("id", "sequence", "class", "family"), rows)
 
 
 @makes("protein.fasta")
 def _protein(stock: Stock) -> None:
-    write_fasta(stock.folder / "protein.fasta", [("P1", next(read_fasta(stock["proteins.fasta"])).letters[:40].decode())])
+    write_fasta(
+        stock.folder / "protein.fasta", [("P1", next(read_fasta(stock["proteins.fasta"])).letters[:40].decode())]
+    )
 
 
 @makes("enzymes.tsv", "others.tsv", "more.tsv")
@@ -228,9 +229,8 @@ def _deeploc(stock: Stock) -> None:
 
 @makes("vectors.h5")
 def _vectors(stock: Stock) -> None:
-    stock.run(
-        f"seqclass embed --backbone {stock['Rostlab/prot_t5_xl_half_uniref50-enc']} {stock['proteins.fasta']} vectors.h5"
-    )
+    backbone = stock["Rostlab/prot_t5_xl_half_uniref50-enc"]
+    stock.run(f"seqclass embed --backbone {backbone} {stock['proteins.fasta']} vectors.h5")
 
 
 @makes("vectors-store.h5")
@@ -265,5 +265,3 @@ def _checkpoints(stock: Stock) -> None:
     save_bert(folder / "Rostlab/prot_bert", max_position_embeddings=1024)
     save_t5(folder / "Rostlab/prot_t5_xl_half_uniref50-enc")
     save_esm(folder / "facebook/esm2_t12_35M_UR50D", max_position_embeddings=1026, num_hidden_layers=12)
-
-

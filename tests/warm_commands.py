@@ -1,8 +1,8 @@
 """`seqclass` and `python` for shell scripts, without the seconds that importing PyTorch and Lightning takes each time.
 
 A server imports them once. Each command is a process forked from it, with the caller's directory, environment and
-standard streams, so it does what a fresh process would. Only training is shortened: where a command does not say for how
-many epochs or steps, it takes two steps.
+standard streams, so it does what a fresh process would. Only training is shortened: where a command does not say for
+how many epochs or steps, it takes two batches.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def warm_commands(folder: Path) -> Iterator[Path]:
 
 
 def shorten(words: list[str]) -> list[str]:
-    """The arguments of a command, with two steps for training that does not say how long it takes."""
+    """The arguments of a command, with two batches for training that does not say how long it takes."""
     command = words[0] if words else ""
     said = [word.partition("=")[0] for word in words]
     if command not in TRAINING or {"--print_config", "--help", "--fast"} & set(said):
@@ -83,7 +83,8 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         while True:
             caller, _ = server.accept()
             if os.fork() == 0:
