@@ -199,9 +199,8 @@ def _proteins(stock: Stock) -> None:
         file.write((stock.folder / "proteins.fasta").read_bytes())
     classes = [line.split("\t")[1] for line in (raw / "labels.tsv").read_text().splitlines()[1:]]
     numbers = {name: str(number) for number, name in enumerate(sorted(set(classes)), start=1)}
-    numbered = [
-        (f"{name} EC={numbers[label]}", letters) for (name, letters), label in zip(records, classes, strict=True)
-    ]
+    labelled = list(zip(records, classes, strict=True))
+    numbered = [(f"{name} EC={numbers[label]}", letters) for (name, letters), label in labelled]
     write_fasta(stock.folder / "enzymes.fasta", numbered)
     rows = [(name, letters, label, f"family{i // 4}") for i, ((name, letters), label) in enumerate(labelled)]
     write_table(stock.folder / "proteins.tsv", ("id", "sequence", "class", "family"), rows)
