@@ -29,7 +29,7 @@ from seqclass.evaluation.report import summary_table
 from seqclass.models import wrn_transformer_xl
 from seqclass.predict import score_samples
 from seqclass.targets import find_target
-from seqclass.terminal import say, show
+from seqclass.terminal import show
 from seqclass.training import run_experiment
 
 RUN, DATA = Path("runs/demo"), Path("runs/demo-data")
@@ -96,8 +96,8 @@ def main() -> None:
 
     written = ("report/metrics.json", "report/per_target.tsv", "report/curves.png", "benchmark/benchmark.tsv")
     for path in ("bundle", *written, "saliency.png", "grad-cam.png"):
-        say(f"wrote {RUN / path}")
-    say(f"TensorBoard: .venv/bin/tensorboard --logdir {RUN / 'logs'}")
+        show(f"wrote {RUN / path}")
+    show(f"TensorBoard: .venv/bin/tensorboard --logdir {RUN / 'logs'}")
 
 
 if __name__ == "__main__":
