@@ -126,12 +126,15 @@ def _demo(stock: Stock) -> None:
     )
 
 
-@makes("promoters.fasta", "new.fasta")
+@makes("promoters.fasta", "new.fasta", "promoters.fasta.gz", "many.fasta.gz")
 def _promoters(stock: Stock) -> None:
     (genome,) = (record.letters.decode() for record in read_fasta(stock["sacCer3.fa"]) if record.name == "chrIV")
     parts = [(f"promoter{number}", genome[start : start + 1000]) for number, start in enumerate(range(0, 9000, 800))]
     write_fasta(stock.folder / "promoters.fasta", parts)
     write_fasta(stock.folder / "new.fasta", parts)
+    for name in ("promoters.fasta.gz", "many.fasta.gz"):
+        with gzip.open(stock.folder / name, "wb") as file:
+            file.write((stock.folder / "promoters.fasta").read_bytes())
 
 
 @makes("variants.vcf")

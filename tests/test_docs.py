@@ -11,7 +11,8 @@ import re
 import runpy
 import shlex
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ ALL_PAGES = find_pages()
 BLOCKS = [block for path in ALL_PAGES for block in read_blocks(path)]
 # Commands behind a row of scores need its real data; those of the other pages run here.
 PAGES = [path for path in ALL_PAGES if path.parent in (ROOT, ROOT / "docs") and runnable(path)]
+PORT = 18080 + os.getpid() % 1000  # others may use the one of the page
 HANDED_ON = ("fit", "lr-find", "pretrain", "cross-validate", "sweep")
 MODEL = "protcnn_small"  # stands for the one that a configuration file names
 
@@ -245,7 +247,12 @@ def test_a_source_written_after_the_page_makes_a_store(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_a_page_runs_from_top_to_bottom(
-    page: Path, stock: Stock, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    stock: Stock,
+    programs: Path,
+    serve: Callable[[Block], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     blocks = runnable(page)
     stock.lay_out([block.code for block in blocks], tmp_path)
@@ -254,6 +261,9 @@ def test_a_page_runs_from_top_to_bottom(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
+        if block.code.startswith("seqclass serve"):
+            serve(block)
+            continue
         if file := re.match(r"# (\w+\.(?:py|yaml))\n", block.code):
             Path(file[1]).write_text(block.code)
             continue
@@ -262,8 +272,27 @@ def test_a_page_runs_from_top_to_bottom(
             assert _alike(printed, block.printed), f"{block.place} prints\n{printed}"
 
 
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[Block], None]]:
+    """Starts the service of a block, which goes on while the rest of its page asks it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(block: Block) -> None:
+        words = next(commands(block))
+        with open(tmp_path / "service.log", "wb") as log:
+            command = [sys.executable, "-m", "seqclass", *words[:-1], str(PORT)]
+            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
+        ready = f"curl --fail --silent --retry 60 --retry-delay 1 --retry-all-errors localhost:{PORT}/health/ready"
+        subprocess.run(ready.split(), check=True, capture_output=True)
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
 def _run_shell(block: Block, programs: Path, folder: Path) -> str:
-    ended = run_shell(block.code, folder, programs)
+    ended = run_shell(block.code.replace("localhost:8080", f"localhost:{PORT}"), folder, programs)
     assert ended.returncode == 0, f"{block.place} ends with {ended.returncode}:\n{block.code}\n{ended.stderr[-3000:]}"
     return ended.stdout
 
