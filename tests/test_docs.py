@@ -32,6 +32,7 @@ from seqclass.cli.main import command_parser, main
 from seqclass.data.tape import read_samples
 from seqclass.models import SequenceClassifier, create_model, model_options
 from seqclass.targets import Target
+from seqclass.training import run_experiment
 
 RUN = {SHELL, PYTHON, "yaml"}
 LANGUAGES = RUN | {"text"}
@@ -98,16 +99,16 @@ def test_yaml_can_be_read(block: Block) -> None:
     assert yaml.safe_load(block.code)
 
 
-def commands(block: Block) -> Iterator[list[str]]:
-    """The words behind `seqclass` of each of a block's commands, whatever starts them."""
+def commands(block: Block, program: str = "seqclass") -> Iterator[list[str]]:
+    """The words of each of a block's commands from the program's name on, whatever starts it."""
     for line in block.code.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
         lexer.whitespace_split = True
         words = list(lexer)
         for start, word in enumerate(words):
-            if word == "seqclass":
+            if re.fullmatch(program, word):
                 end = next((i for i in range(start, len(words)) if set(words[i]) <= set("|&;<>")), len(words))
-                yield words[start + 1 : end]
+                yield words[start:end]
 
 
 @functools.cache
@@ -119,7 +120,7 @@ def helps(command: str, model: str) -> str:
 
 
 COMMANDS = [
-    pytest.param(words, id=f"{block.place} {' '.join(words[:3])}")
+    pytest.param(words[1:], id=f"{block.place} {' '.join(words[1:4])}")
     for block in BLOCKS
     if block.language == SHELL
     for words in commands(block)
@@ -141,10 +142,24 @@ def test_commands_have_the_options_that_they_are_given(words: list[str]) -> None
             assert word.partition("=")[0] in known, f"{' '.join(words)}: there is no {word}"
 
 
-def test_experiments_that_pages_name_are_there() -> None:
-    for block in BLOCKS:
-        for script in re.findall(r"python (experiments/\S+\.py|benchmarks/\S+\.py|docs/\S+\.py)", block.code):
-            assert (ROOT / script).is_file(), f"{block.place}: {script}"
+@functools.cache
+def script_helps(script: str, command: str) -> str:
+    """What `python SCRIPT COMMAND --help` prints, of an experiment that trains a classifier."""
+    model = runpy.run_path(str(ROOT / script))["model"]
+    with redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit):
+        run_experiment(model, name="experiment", arguments=[command, "--help"])
+    return printed.getvalue()
+
+
+def test_experiments_that_pages_run_have_the_options_that_they_are_given() -> None:
+    found = [(block, words) for block in BLOCKS if block.language == SHELL for words in commands(block, r"\w+/\w+\.py")]
+    assert len(found) > 5
+    for block, (script, *words) in found:
+        assert (ROOT / script).is_file(), f"{block.place}: {script}"
+        if "run_experiment(model" in (ROOT / script).read_text():
+            known = script_helps(script, words[0])
+            unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+            assert not set(unknown) - {"--fast"}, f"{block.place}: {script} has no {unknown}"
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=page_id)
@@ -278,7 +293,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[Block], None]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(block: Block) -> None:
-        words = next(commands(block))
+        words = next(commands(block))[1:]
         with open(tmp_path / "service.log", "wb") as log:
             command = [sys.executable, "-m", "seqclass", *words[:-1], str(PORT)]
             started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
