@@ -34,8 +34,8 @@ from seqclass.models import SequenceClassifier, create_model, model_options
 from seqclass.targets import Target
 from seqclass.training import run_experiment
 
-RUN = {SHELL, PYTHON, "yaml"}
-LANGUAGES = RUN | {"text"}
+RUN = {SHELL, PYTHON}
+LANGUAGES = RUN | {"text", "yaml"}
 
 
 def runnable(page: Path) -> list[Block]:
@@ -279,7 +279,7 @@ def test_a_page_runs_from_top_to_bottom(
         if block.code.startswith("seqclass serve"):
             serve(block)
             continue
-        if file := re.match(r"# (\w+\.(?:py|yaml))\n", block.code):
+        if file := re.match(r"# (\w+\.py)\n", block.code):
             Path(file[1]).write_text(block.code)
             continue
         printed = _run_python(block, names) if block.language == PYTHON else _run_shell(block, programs, tmp_path)
