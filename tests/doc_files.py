@@ -150,7 +150,7 @@ def _variants(stock: Stock) -> None:
 
 @makes("train.mat", "valid.mat", "test.mat")
 def _deepsea_files(stock: Stock) -> None:
-    raw = simulate_deepsea(stock.folder / "raw-deepsea", train=64, valid=32, test=32, targets=4)
+    raw = simulate_deepsea(stock.folder / "raw-deepsea", train=256, valid=128, test=128, targets=4)
     for split in ("train", "valid", "test"):
         shutil.copy(raw / f"{split}.mat", stock.folder)
 
