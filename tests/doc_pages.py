@@ -99,5 +99,13 @@ def read_links(path: Path) -> Iterator[tuple[int, str]]:
                 yield line, target
 
 
+def read_code_spans(path: Path) -> Iterator[tuple[int, str]]:
+    """Line (from 1) and text of what stands between backticks in a page's sentences and tables."""
+    for token in _tokens(path):
+        for child in token.children or []:
+            if child.type == "code_inline":
+                yield token.map[0] + 1 if token.map else 0, child.content
+
+
 def _tokens(path: Path) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import importlib
@@ -21,7 +22,7 @@ import pytest
 import torch
 import yaml
 from doc_files import Stock
-from doc_pages import PYTHON, ROOT, SHELL, Block, find_pages, read_anchors, read_blocks, read_links
+from doc_pages import PYTHON, ROOT, SHELL, Block, find_pages, read_anchors, read_blocks, read_code_spans, read_links
 from warm_commands import warm_commands
 
 from seqclass import __version__
@@ -50,6 +51,7 @@ BLOCKS = [block for path in ALL_PAGES for block in read_blocks(path)]
 PAGES = [path for path in ALL_PAGES if path.parent in (ROOT, ROOT / "docs") and runnable(path)]
 PORT = 18080 + os.getpid() % 1000  # others may use the one of the page
 HANDED_ON = ("fit", "lr-find", "pretrain", "cross-validate", "sweep")
+OF_OTHERS = {"--fast", "--hits", "--user", "--build-arg"}  # of experiments and of Docker
 MODEL = "protcnn_small"  # stands for the one that a configuration file names
 
 
@@ -140,6 +142,26 @@ def test_commands_have_the_options_that_they_are_given(words: list[str]) -> None
     for word in rest:
         if word.startswith("--"):
             assert word.partition("=")[0] in known, f"{' '.join(words)}: there is no {word}"
+
+
+def every_help(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The help of a parser and of all commands below it."""
+    yield parser.format_help()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from every_help(command)
+
+
+def test_options_that_sentences_name_are_there() -> None:
+    texts = [*every_help(command_parser()), *(helps(command, MODEL) for command in HANDED_ON if command != "sweep")]
+    texts += [helps("fit", model) for model in ("wrn_transformer_xl", "esm2")]
+    known = set(re.findall(r"--[\w.]+(?:-[\w.]+)*", " ".join(texts))) | OF_OTHERS
+    for page in ALL_PAGES:
+        for line, span in read_code_spans(page):
+            if span.startswith(("--", "seqclass ", *HANDED_ON)):
+                named = set(re.findall(r"(?<!\S)--[\w.]+(?:-[\w.]+)*", span))
+                assert not named - known, f"{page.relative_to(ROOT)}:{line}: {named - known}"
 
 
 @functools.cache
