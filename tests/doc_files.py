@@ -107,10 +107,13 @@ def _yeast(stock: Stock) -> None:
     )
 
 
-@makes("runs/yeast", "runs/mine")
-def _yeast_run(stock: Stock) -> None:
-    stock.run(f"seqclass fit --model wrn_transformer_xl --data.store {stock['yeast.h5']} --out runs/yeast {SMALL_DNA}")
-    shutil.copytree(stock.folder / "runs/yeast", stock.folder / "runs/mine")
+@makes("runs/yeast", "runs/mine", "runs/a", "runs/b", "runs/c")
+def _yeast_runs(stock: Stock) -> None:
+    fit = f"seqclass fit --model wrn_transformer_xl --data.store {stock['yeast.h5']} {SMALL_DNA}"
+    for seed, name in enumerate(("a", "b", "c")):
+        stock.run(f"{fit} --seed {seed} --out runs/{name}")
+    for name in ("yeast", "mine"):
+        shutil.copytree(stock.folder / "runs/a", stock.folder / "runs" / name)
 
 
 @makes("runs/demo", "runs/demo-data")
@@ -244,13 +247,10 @@ def _vector_store(stock: Stock) -> None:
     )
 
 
-@makes("runs/proteins", "runs/a", "runs/b", "runs/c")
-def _protein_runs(stock: Stock) -> None:
+@makes("runs/proteins")
+def _protein_run(stock: Stock) -> None:
     store = stock["families.h5"]
-    for seed, name in enumerate(("a", "b", "c")):
-        run = f"seqclass fit --model protcnn_small --data.store {store} --out runs/{name} --seed {seed} {SMALL_PROTEIN}"
-        stock.run(run)
-    shutil.copytree(stock.folder / "runs/a", stock.folder / "runs/proteins")
+    stock.run(f"seqclass fit --model protcnn_small --data.store {store} --out runs/proteins {SMALL_PROTEIN}")
 
 
 @makes("space.yaml")
