@@ -1,5 +1,5 @@
 # Each target sets up what it needs: a virtual environment in .venv with the pinned packages and this one.
-.PHONY: help setup demo notebooks test slow lint bench report clean
+.PHONY: help setup demo notebooks test slow lint coverage docs bench report clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 STAMP := .venv/.installed
 
 help:  ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): req.txt setup.py pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seqclass needs Python 3.11 or newer")'
@@ -39,6 +39,13 @@ lint: $(STAMP)  ## style, types, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+coverage: $(STAMP)  ## the share of lines of seqclass/ that all tests reach: at least 90 %
+	$(PYTEST) -m "not gpu" --cov=seqclass --cov-report=term:skip-covered --cov-fail-under=90
+
+docs: $(STAMP)  ## the documentation, in docs/_build/html; a warning is an error
+	$(BIN)/python docs/model_zoo.py
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
 bench: $(STAMP)  ## the benchmarks, as ratios to references
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/metrics.py
@@ -53,4 +60,4 @@ report: $(STAMP)  ## the tables of experiments/README.md and project_report.pdf,
 	$(BIN)/python report/paper.py
 
 clean:  ## remove the environment, and what tools left; runs/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf .venv docs/_build docs/_api .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

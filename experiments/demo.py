@@ -14,7 +14,6 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from seqclass.attribution.attribute import attribute
 from seqclass.attribution.benchmark import benchmark
@@ -30,6 +29,7 @@ from seqclass.evaluation.report import summary_table
 from seqclass.models import wrn_transformer_xl
 from seqclass.predict import score_samples
 from seqclass.targets import find_target
+from seqclass.terminal import show
 from seqclass.training import run_experiment
 
 RUN, DATA = Path("runs/demo"), Path("runs/demo-data")
@@ -52,7 +52,6 @@ def planted(store: Store, sample: int, target: str, plants: Path) -> list[Mark]:
 
 
 def main() -> None:
-    console = Console(highlight=False)
     raw = simulate_peaks(DATA / "raw", force=True)
     peaks = {"genome": raw / "genome.fa", "peaks": raw / "peaks", "window": WINDOW}
     store = import_peaks(DATA / "demo.h5", **peaks, valid_chroms=["chr5"], test_chroms=["chr6"], force=True)
@@ -65,12 +64,12 @@ def main() -> None:
     samples = judged_samples(store, "test")
     ceiling = true_motif_scores(raw, store, samples)
     metrics = evaluate(trained, store, RUN / "report", others={"true_motifs": ceiling})
-    console.print(summary_table(metrics))
+    show(summary_table(metrics))
 
     plants = raw / "plants.tsv"
     judged = {"methods": list(BARS), "windows": WINDOWS, "reference": "shuffled", "steps": 8}
     found = benchmark(trained, store, plants, RUN / "benchmark", force=True, **judged)
-    console.print(benchmark_table(found))
+    show(benchmark_table(found))
 
     column = find_target(trained.targets, PAIR_TARGET)
     positive = samples[store.labels(samples)[:, column] == 1]
@@ -79,14 +78,13 @@ def main() -> None:
     sample, start = int(positive[middle]), int(store.views.start[positive[middle]])
     place = f"{store.contig_names[store.views.contig[sample]]}:{start:,}-{start + WINDOW:,}"
     tokens = read_samples(store, positive[[middle]])[0]
-    plot_saliency(
-        RUN / "saliency.png",
-        store.alphabet.decode(tokens[0]),
-        {method: attribute(trained, tokens, column, method=method, **own).scores[0] for method, own in DRAWN.items()},
-        title=f"{place}, target {PAIR_TARGET}, probability {scores[middle]:.2f}; planted motifs in yellow",
-        marks=planted(store, sample, PAIR_TARGET, plants),
-        start=start,
-    )
+    letters, sites = store.alphabet.decode(tokens[0]), planted(store, sample, PAIR_TARGET, plants)
+    title = f"{place}, target {PAIR_TARGET}, probability {scores[middle]:.2f}; planted motifs in yellow"
+    maps = {name: attribute(trained, tokens, column, method=name, **own).scores[0] for name, own in DRAWN.items()}
+    plot_saliency(RUN / "saliency.png", letters, maps, title=title, marks=sites, start=start)
+    # The picture of the README, docs/pictures/demo-grad-cam.png.
+    logo = {"HiResCAM": maps["hirescam"]}
+    plot_saliency(RUN / "grad-cam.png", letters, logo, title=title, marks=sites, start=start)
 
     means = {"model": metrics["model"], **metrics["baselines"]}
     precision = {name: each["average_precision"]["mean"] for name, each in means.items()}
@@ -97,9 +95,9 @@ def main() -> None:
         assert row["falls"] is not False, f"{row['method']} keeps its map without the weights: {row['randomised']:.2f}"
 
     written = ("report/metrics.json", "report/per_target.tsv", "report/curves.png", "benchmark/benchmark.tsv")
-    for path in ("bundle", *written, "saliency.png"):
-        console.print(f"wrote {RUN / path}", soft_wrap=True)
-    console.print(f"TensorBoard: .venv/bin/tensorboard --logdir {RUN / 'logs'}", soft_wrap=True)
+    for path in ("bundle", *written, "saliency.png", "grad-cam.png"):
+        show(f"wrote {RUN / path}")
+    show(f"TensorBoard: .venv/bin/tensorboard --logdir {RUN / 'logs'}")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ def test_the_demo_learns_explains_and_says_what_it_wrote(tmp_path: Path) -> None
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert ended.returncode == 0, ended.stderr
     run = tmp_path / "runs" / "demo"
-    for name in ("bundle", "report/metrics.json", "report/per_target.tsv", "report/curves.png", "saliency.png"):
+    pictures = ("report/curves.png", "saliency.png", "grad-cam.png")
+    for name in ("bundle", "report/metrics.json", "report/per_target.tsv", *pictures):
         assert (run / name).exists()
         assert f"runs/demo/{name}" in ended.stdout
     assert "tensorboard --logdir runs/demo/logs" in ended.stdout
@@ -145,5 +146,5 @@ def test_the_demo_learns_explains_and_says_what_it_wrote(tmp_path: Path) -> None
     assert precision["prevalence"] < precision["kmer_logistic"] < metrics["model"]["average_precision"]["mean"]
     assert metrics["model"]["average_precision"]["mean"] < precision["true_motifs"] + 0.02
     assert [row["name"] for row in metrics["per_target"]] == ["Cbf1", "Gcn4", "Rap1", "Reb1", "Reb1+Rap1"]
-    for name in ("report/curves.png", "saliency.png"):
+    for name in pictures:
         assert imread(run / name)[..., :3].std() > 0.05

@@ -108,7 +108,7 @@ def explain(
             if len(pictures) >= max_plots:
                 continue
             with torch.inference_mode():
-                score = float(probabilities(bundle, torch.tensor(tokens)[None].to(device))[0, index])
+                score = float(probabilities(bundle, torch.tensor(tokens[None], device=device))[0, index])
             title = f"{name}: {bundle.targets[index].name}, predicted probability {score:.3f}"
             picture = folder / f"{key}.png"
             if method == "mutagenesis" and found.contributions is not None:

@@ -29,7 +29,7 @@ _MODEL = "name of the model, which a --config FILE of a run also says; --model N
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `seqclass` with the arguments given (default: this process's)."""
     words, debug = take_debug(sys.argv[1:] if arguments is None else arguments)
-    options, rest = _parser().parse_known_args(words)
+    options, rest = command_parser().parse_known_args(words)
     if rest and options.command not in (_fit, pretrain):
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what follows `fit` and its like is left to the model's own parser."""
     parser = argparse.ArgumentParser(
         prog="seqclass",
         description="Classifiers for DNA and protein sequences.",

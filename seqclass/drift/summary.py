@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from seqclass.bundle import Bundle
 from seqclass.data.store import Indices, Store
@@ -80,6 +79,8 @@ def _principal(embeddings: Floats) -> tuple[Floats, Floats, Floats]:
     number = min(COMPONENTS, len(embeddings) - 1, embeddings.shape[1])
     if number < 1 or not (embeddings != embeddings[0]).any():
         return mean, np.zeros((0, len(mean)), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    from sklearn.decomposition import PCA  # slow to import, and every training command imports this file
+
     found = PCA(number, svd_solver="randomized", random_state=0).fit(embeddings)
     return mean, found.components_.astype(np.float32), found.explained_variance_ratio_.astype(np.float32)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from seqclass.evaluation.blocks import Blocks
 from seqclass.evaluation.multilabel import Floats, Labels, Scores
@@ -198,7 +198,7 @@ def interval(
         return [max(estimate - unseen, lowest), min(estimate + unseen, highest)]
     error = float(defined.std()) * math.sqrt(blocks / (blocks - 1))
     middle = 2 * estimate - float(defined.mean())
-    reach = float(student.ppf((1 + LEVEL) / 2, blocks - 1)) * error
+    reach = float(stdtrit(blocks - 1, (1 + LEVEL) / 2)) * error
     return [min(max(end, lowest), highest) for end in (middle - reach, middle + reach)]
 
 

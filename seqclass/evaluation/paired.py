@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from seqclass.evaluation.bootstrap import interval
 from seqclass.evaluation.multilabel import Floats
@@ -41,7 +41,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
         second: The same of the second.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    p_value = 2 * float(binom.cdf(min(only_first, only_second), only_first + only_second, 0.5))
+    p_value = 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5))
     return McNemar(only_first, only_second, min(1.0, p_value))
 
 

@@ -63,8 +63,8 @@ class Summary(NamedTuple):
     """What changes do over all targets, each `(changes,)`.
 
     Attributes:
-        most_affected: Column of the target with the largest |delta logit|.
-        max_abs_delta_logit: That |delta logit|.
+        most_affected: Column of the target with the largest delta logit, up or down.
+        max_abs_delta_logit: The size of that delta logit.
         mean_abs_delta_logit: The mean over targets.
         min_evalue: The smallest E-value, None without a background.
     """
