@@ -25,9 +25,9 @@ COPY seqclass ./seqclass
 RUN pip install --constraint req.txt --no-build-isolation \
     ".[homology,hub,onnx,sweep,tracks,transformers,variants]"
 COPY docker/train.py /opt/seqclass/bin/train
-RUN chmod 755 /opt/seqclass/bin/train && mkdir -p /work && chown seqclass /work
+RUN chmod 755 /opt/seqclass/bin/train && mkdir -p /workspace && chown seqclass /workspace
 
 USER ${RUN_AS}
-WORKDIR /work
+WORKDIR /workspace
 HEALTHCHECK --interval=5m --timeout=30s CMD ["seqclass", "--version"]
 CMD ["seqclass", "--help"]
