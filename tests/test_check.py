@@ -131,6 +131,8 @@ def test_empty_classes_unknown_letters_and_missing_splits_are_told(tmp_path: Pat
     else:
         assert found["classes of test"][1].startswith("399 of 400 have no example: c0, c1,")
         assert found["classes of train"] == ("note", "1 of 400 have no example: c399.")
+        assert found["classes of test"][1].endswith(", ...")
+        assert found["balance"] == ("ok", "Training samples of each target that has any: 1.")
 
 
 def test_a_store_of_one_split_says_that_there_is_nothing_to_compare(tmp_path: Path, proteins: list[np.ndarray]) -> None:

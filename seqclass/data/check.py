@@ -285,19 +285,20 @@ def _judge_labels(store: Store) -> Iterator[Verdict]:
             )
         empty = [target.name for target, count in zip(store.targets, positives, strict=True) if count == 0]
         if empty:
-            named = ", ".join(empty[:_NAMED]) + (", ..." if len(empty) > _NAMED else "")
+            named = ", ".join(empty[:_NAMED]) + (", ..." if len(empty) > _NAMED else ".")
             yield Verdict(
-                "note", f"classes of {split}", f"{len(empty):,} of {store.num_targets:,} have no example: {named}."
+                "note", f"classes of {split}", f"{len(empty):,} of {store.num_targets:,} have no example: {named}"
             )
     positives = counts["train"][0] if "train" in counts else np.zeros(store.num_targets, dtype=np.int64)
     if positives.any():
         most, least = int(positives.argmax()), int(np.where(positives > 0, positives, positives.max() + 1).argmin())
-        yield Verdict(
-            "ok",
-            "balance",
+        told = (
             f"Of training samples, {positives[most]:,} are '{store.targets[most].name}' and {positives[least]:,} "
-            f"'{store.targets[least].name}', which is {positives[most] / positives[least]:,.0f} to 1.",
+            f"'{store.targets[least].name}', which is {positives[most] / positives[least]:,.0f} to 1."
         )
+        if positives[most] == positives[least]:
+            told = f"Training samples of each target{'' if positives.all() else ' that has any'}: {positives[most]:,}."
+        yield Verdict("ok", "balance", told)
 
 
 def _judge_letters(store: Store, composition: NDArray[np.float64]) -> Verdict:
