@@ -27,11 +27,11 @@ from warm_commands import warm_commands
 
 from seqclass import __version__
 from seqclass.alphabets import PROTEIN
-from seqclass.blocks import LinearHead, MaxPool, OneHotEmbedding, ProtCNNStem
+from seqclass.blocks import LinearHead, MaxPool, OneHotEmbedding, ProtCNNStem, base
 from seqclass.bundle import Bundle
 from seqclass.cli.main import command_parser, main
 from seqclass.data.tape import read_samples
-from seqclass.models import SequenceClassifier, create_model, model_options
+from seqclass.models import SequenceClassifier, create_model, model_options, registry
 from seqclass.targets import Target
 from seqclass.training import run_experiment
 
@@ -241,6 +241,13 @@ def test_make_help_lists_every_target() -> None:
 @pytest.mark.parametrize("name", ["add_block", "add_model", "add_source", "add_experiment"])
 def test_what_is_to_be_added_takes_less_than_thirty_lines(name: str) -> None:
     assert len((ROOT / "docs" / f"{name}.md").read_text().splitlines()) < 30
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages register by name is gone after each test."""
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(base, "_BLOCKS", dict(base._BLOCKS))
 
 
 def written(name: str) -> dict[str, Any]:
