@@ -30,7 +30,7 @@ from seqclass.predict import predict, write_predictions
 from seqclass.saved import seal
 from seqclass.serve.app import create_app
 from seqclass.serve.limits import Limits
-from seqclass.serve.server import Server
+from seqclass.serve.server import Server, listen
 
 START = 120
 
@@ -211,6 +211,13 @@ def test_what_was_accepted_is_answered_after_sigterm(bundle: Path) -> None:
         assert process.returncode == 0
         with pytest.raises(ConnectionError):
             ask(port, "GET", "/health/live")
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_headers_to_be_acknowledged() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_second_server_on_the_port_ends_in_one_line(bundle: Path) -> None:

@@ -130,7 +130,7 @@ def serve(
     limits = limits or Limits()
     key = None if api_key_file is None else read_key(api_key_file)
     named = name_bundles(bundles)
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         app = create_app({}, limits, key, jobs_folder=jobs_folder)
         config = uvicorn.Config(
             app,
@@ -155,10 +155,23 @@ def serve(
             raise server.failure
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that waits for connections.
+
+    Args:
+        host: At which address.
+        port: And at which port; 0 for any that is free.
+
+    Raises:
+        SeqclassError: The port is taken, is no port, or the address is not this machine's.
+    """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
+        # Connections inherit it. Else the body of an answer waits 40 ms for the client to acknowledge its headers, as
+        # asyncio sees to that only for sockets which name their protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise SeqclassError(
             f"cannot listen at port {port} of {host} ({error.strerror or error})",
