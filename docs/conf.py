@@ -23,6 +23,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "code"
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_title = f"seqclass {release}"
 html_theme_options = {"navigation_with_keys": True}
 
