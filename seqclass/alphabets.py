@@ -28,12 +28,14 @@ class Alphabet:
         letters: The residues; token i stands for `letters[i]`.
         unknown: The letter of an unknown residue; its token is `len(letters)`.
         ambiguous: Letters that stand for several residues, which `encode` refuses.
+        unit: What lengths and positions are counted in.
     """
 
     name: str
     letters: str
     unknown: str
     ambiguous: str
+    unit: str
 
     def __reduce__(self) -> tuple[Callable[[str], Alphabet], tuple[str]]:
         # There is one of each, also in a process that was sent it: "is DNA" holds there too.
@@ -97,8 +99,8 @@ def _as_bytes(sequence: str | bytes) -> NDArray[np.uint8]:
     return np.frombuffer(sequence, dtype=np.uint8)
 
 
-DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHV")
-PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BJOUZ")
+DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHV", "bp")
+PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BJOUZ", "residues")
 
 ALPHABETS = {alphabet.name: alphabet for alphabet in (DNA, PROTEIN)}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from seqclass.alphabets import get_alphabet
 from seqclass.targets import Target
 from seqclass.training_summary import TrainingSummary
 
@@ -159,7 +160,7 @@ def _data(provenance: Mapping[str, Any], summary: TrainingSummary | None, alphab
     if summary is not None and len(summary.lengths):
         low, middle, high = np.quantile(summary.lengths, (0.05, 0.5, 0.95))
         spread = "" if low == high else f", nine in ten from {low:,.0f} to {high:,.0f}"
-        lines.append(f"- median length of training samples: {middle:,.0f} residues{spread}")
+        lines.append(f"- median length of training samples: {middle:,.0f} {get_alphabet(alphabet).unit}{spread}")
     if alphabet == "dna" and summary is not None and summary.letters.shape[1] == 4:
         lines.append(f"- GC content of training samples: {100 * summary.letters[:, 1:3].sum(axis=1).mean():.1f} %")
     return ["\n".join(lines), "The licence of the data is that of their source, which is not known here."]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqclass.alphabets import DNA
 from seqclass.atomic import atomic_folder, check_free, file_stem
 from seqclass.attribution.attribute import IncompleteError, ask, attribute
 from seqclass.attribution.methods import METHODS
@@ -72,7 +71,7 @@ def explain(
     check_free(out, force, holding=_TABLE, inputs=(fasta, bundle.path))
     index = find_target(bundle.targets, target)
     method = ask(bundle, index, method=method, **options).name
-    unit = "bp" if bundle.alphabet is DNA else "residues"
+    unit = bundle.alphabet.unit
     label = method if METHODS[method].faithful else f"{method}\n(not model-faithful)"
     pictures: list[Path] = []
     told: list[dict[str, Any]] = []

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from seqclass.data.store import SPLITS, Store
+from seqclass.picture import one_plot, short
 
 # Okabe and Ito's colours, told apart by the colour-blind (https://jfly.uni-koeln.de/color/).
 COLOURS = {"train": "#0072B2", "valid": "#E69F00", "test": "#009E73"}
@@ -26,13 +23,13 @@ def plot_classes(path: Path, store: Store) -> None:
     counts = {split: store.positives(split) for split in SPLITS if len(store.samples(split))}
     order = np.argsort(-sum(counts.values()), kind="stable")
     few = len(order) <= _NAMED
-    with _figure(path, height=max(2.2, 0.9 + 0.26 * len(order)) if few else 3.6) as axes:
+    with one_plot(path, height=max(2.2, 0.9 + 0.26 * len(order)) if few else 3.6) as axes:
         if few:
             left = np.zeros(len(order))
             for split, count in counts.items():
                 axes.barh(np.arange(len(order)), count[order], left=left, color=COLOURS[split], label=split)
                 left += count[order]
-            axes.set_yticks(np.arange(len(order)), [_short(store.targets[i].name) for i in order])
+            axes.set_yticks(np.arange(len(order)), [short(store.targets[i].name) for i in order])
             for name in axes.get_yticklabels():
                 name.set_parse_math(False)
             axes.invert_yaxis()
@@ -63,7 +60,7 @@ def plot_lengths(path: Path, store: Store) -> None:
     """The distribution of sample lengths in each split, as shares so that small splits can be compared."""
     lengths = store.views.length
     low, high = int(lengths.min()), int(lengths.max())
-    with _figure(path) as axes:
+    with one_plot(path) as axes:
         if low == high:
             edges = np.array([low - 0.5, low + 0.5])
         else:
@@ -82,7 +79,7 @@ def plot_lengths(path: Path, store: Store) -> None:
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("length (residues)" if store.alphabet.name == "protein" else "length (bp)")
+        axes.set_xlabel(f"length ({store.alphabet.unit})")
         axes.set_ylabel("share of samples")
         axes.set_title("Lengths", loc="left")
         axes.legend(frameon=False)
@@ -92,7 +89,7 @@ def plot_composition(path: Path, store: Store, counts: NDArray[np.float64]) -> N
     """The share of each letter in each split, from counts `(splits, letters + 1)`."""
     letters = store.alphabet.letters + store.alphabet.unknown
     there = [part for part in range(len(SPLITS)) if counts[part].any()]
-    with _figure(path) as axes:
+    with one_plot(path) as axes:
         width = 0.8 / max(1, len(there))
         for place, part in enumerate(there):
             share = counts[part] / counts[part].sum()
@@ -104,16 +101,3 @@ def plot_composition(path: Path, store: Store, counts: NDArray[np.float64]) -> N
         axes.set_ylabel("share of residues")
         axes.set_title("Composition", loc="left")
         axes.legend(frameon=False)
-
-
-@contextmanager
-def _figure(path: Path, height: float = 3.4) -> Iterator[Axes]:
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    yield axes
-    figure.savefig(path, dpi=150)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else name[:29] + "\u2026"

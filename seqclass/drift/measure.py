@@ -117,7 +117,7 @@ def measure_drift(bundle: Bundle, fasta: str | Path, *, length_policy: LengthPol
     norms = np.linalg.norm(embeddings, axis=1).astype(np.float32)
     aspects = [
         _composition(summary, letters, bundle.alphabet.letters),
-        _length(summary, sample.lengths),
+        _length(summary, sample.lengths, bundle.alphabet.unit),
         _embedding(summary, points, norms, residuals),
         _predictions(summary, found, [target.name for target in bundle.targets]),
         _abstention(bundle, summary, found),
@@ -137,7 +137,7 @@ def _composition(summary: TrainingSummary, letters: Floats, names: str) -> Aspec
     return _judge("composition", compare(summary.letters, letters, divergence), len(letters), told, changes)
 
 
-def _length(summary: TrainingSummary, lengths: NDArray[np.int32]) -> Aspect:
+def _length(summary: TrainingSummary, lengths: NDArray[np.int32], unit: str) -> Aspect:
     axis = np.concatenate([summary.lengths, lengths])[:, None]
     below, _ = _at_most(axis)
     found = compare(below[: len(summary.lengths)], below[len(summary.lengths) :], _largest_gap)
@@ -145,7 +145,7 @@ def _length(summary: TrainingSummary, lengths: NDArray[np.int32]) -> Aspect:
         {"name": name, "before": float(np.quantile(summary.lengths, q)), "new": float(np.quantile(lengths, q))}
         for name, q in (("5 %", 0.05), ("median", 0.5), ("95 %", 0.95))
     ]
-    told = f"median {changes[1]['before']:,.0f} -> {changes[1]['new']:,.0f} residues"
+    told = f"median {changes[1]['before']:,.0f} -> {changes[1]['new']:,.0f} {unit}"
     return _judge("length", found, len(lengths), told, changes)
 
 

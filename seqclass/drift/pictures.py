@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from seqclass.picture import one_plot, short
 from seqclass.targets import Target
 from seqclass.training_summary import Floats, TrainingSummary
 
@@ -29,7 +29,7 @@ _MOST_RINGS = 500
 
 def plot_composition(path: Path, summary: TrainingSummary, letters: Floats, alphabet: str) -> None:
     """The mean share of each letter."""
-    with _figure(path) as axes:
+    with one_plot(path, height=3.2) as axes:
         for offset, shares, colour, label in (
             (-0.2, summary.letters, BEFORE, "training"),
             (0.2, letters, NEW, "new"),
@@ -46,7 +46,7 @@ def plot_lengths(path: Path, summary: TrainingSummary, lengths: NDArray[np.int32
     low, high = int(min(summary.lengths.min(), lengths.min())), int(max(summary.lengths.max(), lengths.max()))
     wide = high > 10 * low
     edges = np.geomspace(low, high + 1, _BINS) if wide else np.linspace(low - 0.5, high + 0.5, _BINS)
-    with _figure(path) as axes:
+    with one_plot(path, height=3.2) as axes:
         _histograms(axes, edges, {"training": summary.lengths, "new": lengths})
         if wide:
             axes.set_xscale("log")
@@ -58,7 +58,7 @@ def plot_lengths(path: Path, summary: TrainingSummary, lengths: NDArray[np.int32
 
 def plot_map(path: Path, summary: TrainingSummary, targets: Sequence[Target], points: Floats) -> None:
     """Training samples in the colours of what they are, and new sequences as rings, on the first two components."""
-    with _figure(path, height=5.2) as axes:
+    with one_plot(path, height=5.2) as axes:
         columns, counts = np.unique(summary.labels[summary.labels >= 0], return_counts=True)
         frequent = columns[np.argsort(-counts, kind="stable")][: len(_CLASSES)]
         rest = ~np.isin(summary.labels, frequent)
@@ -67,7 +67,7 @@ def plot_map(path: Path, summary: TrainingSummary, targets: Sequence[Target], po
             axes.scatter(known[rest, 0], known[rest, 1], s=8, color=_OTHER, linewidths=0, label="training, others")
         for column, colour in zip(frequent.tolist(), _CLASSES, strict=False):
             mine = summary.labels == column
-            name = f"training, {_short(targets[column].name)}"
+            name = f"training, {short(targets[column].name)}"
             axes.scatter(known[mine, 0], known[mine, 1], s=8, color=colour, linewidths=0, label=name)
         axes.scatter(new[:, 0], new[:, 1], s=16, facecolors="none", edgecolors=NEW, linewidths=0.6, label="new")
         shares = [*summary.explained.tolist(), 0.0, 0.0]
@@ -97,10 +97,10 @@ def plot_norms(path: Path, summary: TrainingSummary, norms: Floats, residuals: F
 
 def plot_predictions(path: Path, changes: Sequence[Mapping[str, Any]]) -> None:
     """The targets of which the share of sequences that they are called of changed most."""
-    with _figure(path, height=1.1 + 0.45 * len(changes)) as axes:
+    with one_plot(path, height=1.1 + 0.45 * len(changes)) as axes:
         for offset, key, colour, label in ((-0.2, "before", BEFORE, "validation"), (0.2, "new", NEW, "new")):
             axes.barh(np.arange(len(changes)) + offset, [each[key] for each in changes], 0.4, color=colour, label=label)
-        axes.set_yticks(np.arange(len(changes)), [_short(str(each["name"])) for each in changes])
+        axes.set_yticks(np.arange(len(changes)), [short(str(each["name"])) for each in changes])
         for name in axes.get_yticklabels():
             name.set_parse_math(False)
         axes.invert_yaxis()
@@ -127,16 +127,3 @@ def _rounded(value: Any) -> str:
 def _plane(points: Floats) -> Floats:
     """The first two components, of which there may be fewer."""
     return np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))[:, :2]
-
-
-@contextmanager
-def _figure(path: Path, height: float = 3.2) -> Iterator[Axes]:
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    yield axes
-    figure.savefig(path, dpi=150)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else name[:29] + "…"

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from seqclass import __version__
-from seqclass.alphabets import DNA
 from seqclass.atomic import atomic_folder, check_free
 from seqclass.bundle import Bundle
 from seqclass.drift.measure import MATTERS, Aspect, Drift, measure_drift
@@ -120,9 +119,7 @@ def _draw(folder: Path, bundle: Bundle, drift: Drift) -> None:
     by_name = {each.name: each for each in drift.aspects}
     plot_composition(folder / "composition.png", summary, drift.letters, bundle.alphabet.letters)
     if len(np.unique(np.concatenate([summary.lengths, drift.sample.lengths]))) > 1:
-        plot_lengths(
-            folder / "length.png", summary, drift.sample.lengths, "bp" if bundle.alphabet is DNA else "residues"
-        )
+        plot_lengths(folder / "length.png", summary, drift.sample.lengths, bundle.alphabet.unit)
     if len(summary.components):
         plot_map(folder / "embedding.png", summary, bundle.targets, drift.points)
         plot_norms(folder / "norms.png", summary, drift.norms, drift.residuals)

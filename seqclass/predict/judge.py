@@ -72,7 +72,6 @@ def judge(bundle: Bundle, inputs: Tensor, mask: Tensor | None = None) -> tuple[T
 
 
 def _of_model(bundle: Bundle, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> Tensor:
-
     groups = bundle.groups.values()
 
     def activation(logits: Tensor) -> Tensor:

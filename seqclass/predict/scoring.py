@@ -39,10 +39,11 @@ def score_samples(bundle: Bundle, store: Store, samples: Indices, *, calibrated:
     loader = StoreLoader(store, samples, most, batch_residues=most * longest)
     scores = np.empty((len(samples), store.num_targets), dtype=np.float32)
     order = np.argsort(samples, kind="stable")
+    rising = samples[order]
     with evaluating(bundle.model) as device:
         judge = Judge(bundle, device)
         for batch in track(loader, "Scoring", len(loader), "batches"):
-            rows = order[np.searchsorted(samples[order], batch.samples.numpy())]
+            rows = order[np.searchsorted(rising, batch.samples.numpy())]
             scores[rows] = judge(batch.inputs, batch.mask)[0].numpy()
     return scores
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from seqclass.alphabets import DNA, Alphabet
+from seqclass.alphabets import Alphabet
 from seqclass.data.lengths import TooLong, cut, join_ends, tell
 from seqclass.data.letters import LetterPolicy, LetterReader
 from seqclass.data.store import SPLITS, Store, Views
@@ -172,7 +172,7 @@ def import_records(
             for portion in _portions(records):
                 _add_portion(portion, reader, ledger, writer, policies)
                 advance(len(portion))
-        samples = _Samples(ledger, policies, "bp" if alphabet == DNA else "residues")
+        samples = _Samples(ledger, policies, alphabet.unit)
         samples.write(writer)
         told = [*(notes() if callable(notes) else notes), *(reader.notes() if reader else ()), *samples.notes]
         writer.finish({**provenance, "policies": asdict(policies), "samples": samples.counts, "notes": told})

@@ -13,7 +13,6 @@ import torch
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from seqclass.alphabets import DNA
 from seqclass.attribution.attribute import ask, attribute
 from seqclass.attribution.methods import METHODS
 from seqclass.attribution.plots import plot_saliency
@@ -135,6 +134,6 @@ def _draw(hosted: Hosted, told: Explanation, kind: str) -> bytes:
             {label: np.array(told.saliency)},
             title=f"{told.id}: {told.target}, predicted probability {told.probability:.3f}",
             start=told.start,
-            unit="bp" if hosted.bundle.alphabet is DNA else "residues",
+            unit=hosted.bundle.alphabet.unit,
         )
         return path.read_bytes()
